@@ -1,0 +1,136 @@
+# ftpd: build, test, install. `make help` lists the targets.
+
+CXX        ?= g++
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+BUILD      ?= build
+VERSION    := 0.1.0
+
+# --- what is installed by `make deps`: the one list of packages (Debian 12) -----------------------
+PACKAGES := g++ make pkg-config \
+            libfmt-dev libsimdjson-dev doctest-dev libtomlplusplus-dev libcli11-dev \
+            python3 netcat-openbsd procps mandoc man-db \
+            clang-19 libclang-rt-19-dev clang-format-19 clang-tidy-19
+# What the benchmarks compare with; only `make bench` wants it.
+BENCH_PACKAGES := redis-server
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# --- flavours: each has its own directory, so they never mix --------------------------------------
+FLAVOUR ?= release
+O := $(BUILD)$(if $(filter release,$(FLAVOUR)),,/$(FLAVOUR))
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wswitch-enum -Wnon-virtual-dtor \
+            -Wold-style-cast $(if $(WERROR),-Werror)
+HARDEN   := -fPIE -fstack-protector-strong -D_GLIBCXX_ASSERTIONS
+CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc -DFTPD_VERSION='"$(VERSION)"'
+CXXFLAGS_release  := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 $(HARDEN)
+CXXFLAGS_asan     := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer $(HARDEN)
+CXXFLAGS_tsan     := -O1 -g -fsanitize=thread -fno-omit-frame-pointer $(HARDEN)
+CXXFLAGS_cover    := -O0 -g --coverage $(HARDEN)
+LDFLAGS_asan      := -fsanitize=address,undefined
+LDFLAGS_tsan      := -fsanitize=thread
+LDFLAGS_cover     := --coverage
+ALL_CXXFLAGS = -std=c++23 -pthread $(WARNINGS) $(CXXFLAGS_$(FLAVOUR)) $(CXXFLAGS)
+ALL_LDFLAGS  = -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
+LIBRARIES    = -lsimdjson -lfmt
+
+# --- layers: an archive each; what stands right of it is what it may use --------------------------
+LAYERS := base wire reactor net store exec access config server client
+USES_base    :=
+USES_wire    :=
+USES_reactor := base
+USES_net     := reactor base
+USES_store   := reactor base
+USES_exec    := reactor base
+USES_access  := base
+USES_config  := base
+USES_server  := net store exec access config wire reactor base
+USES_client  := net wire reactor base
+
+archive  = $(O)/lib$(1).a
+archives = $(foreach layer,$(1) $(USES_$(1)),$(call archive,$(layer)))
+
+V ?=
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
+
+.PHONY: all run check unit e2e fuzz fuzz-replay asan tsan bench cover lint format layers tidy install \
+        uninstall clean deps bench-deps help
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(O)/ftpd $(O)/ftpc ## build the daemon and the client: build/ftpd, build/ftpc
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- compiling ------------------------------------------------------------------------------------
+$(O)/obj/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) $(CPPFLAGS) $(ALL_CXXFLAGS) -MMD -MP -c -o $@ $<
+
+define layer_rules
+$(call archive,$(1)): $(patsubst %.cpp,$(O)/obj/%.o,$(wildcard src/$(1)/*.cpp))
+	@rm -f $$@
+	$$(call say,AR,$$@)ar rcs $$@ $$^
+endef
+$(foreach layer,$(LAYERS),$(eval $(call layer_rules,$(layer))))
+
+link = $(call say,LINK,$@)$(CXX) $(ALL_LDFLAGS) -o $@ $(1) $(LIBRARIES)
+
+$(O)/ftpd: $(patsubst %.cpp,$(O)/obj/%.o,$(wildcard src/daemon/*.cpp)) $(call archives,server)
+	$(call link,$^)
+
+$(O)/ftpc: $(O)/obj/src/client/main.o $(call archives,client)
+	$(call link,$^)
+
+# --- tests ----------------------------------------------------------------------------------------
+# One unit-test program for each layer that has tests, linked with the layers it may use.
+TESTED := $(sort $(foreach test,$(wildcard tests/unit/*_test.cpp),$(firstword $(subst _, ,$(notdir $(test))))))
+SUPPORT := $(patsubst %.cpp,$(O)/obj/%.o,$(wildcard tests/support/*.cpp))
+
+define unit_rules
+$(O)/unit/$(1): $(patsubst %.cpp,$(O)/obj/%.o,$(wildcard tests/unit/$(1)_*_test.cpp)) $(SUPPORT) $(call archives,$(1))
+	@mkdir -p $$(@D)
+	$$(call link,$$^)
+endef
+$(foreach layer,$(TESTED),$(eval $(call unit_rules,$(layer))))
+$(O)/obj/tests/%.o: CPPFLAGS += -Itests
+
+FUZZ_TARGETS := $(patsubst tests/fuzz/%_fuzz.cpp,%,$(wildcard tests/fuzz/*_fuzz.cpp))
+$(O)/fuzz/replay-%: $(O)/obj/tests/fuzz/%_fuzz.o $(O)/obj/tests/fuzz/replay_main.o $(call archives,wire)
+	@mkdir -p $(@D)
+	$(call link,$^)
+
+unit: $(TESTED:%=$(O)/unit/%) ## the unit tests alone (LAYER=wire for one layer)
+	@tests/run unit $(if $(LAYER),$(LAYER:%=$(O)/unit/%),$(TESTED:%=$(O)/unit/%))
+
+fuzz-replay: $(FUZZ_TARGETS:%=$(O)/fuzz/replay-%) ## every fuzz target over its corpus
+	@tests/run replay $(FUZZ_TARGETS:%=$(O)/fuzz/replay-%)
+
+e2e: all ## the end-to-end tests alone (TEST=pattern for some)
+	@tests/run e2e $(O)
+
+check: all $(TESTED:%=$(O)/unit/%) $(FUZZ_TARGETS:%=$(O)/fuzz/replay-%) ## every test; the last line is `N passed, N failed`
+	@tests/run all $(O)
+
+asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory FLAVOUR=asan check
+
+tsan: ## every test under ThreadSanitizer
+	@$(MAKE) --no-print-directory FLAVOUR=tsan check
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+deps: ## install the packages that building and testing need (Debian 12)
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing:" $$missing; \
+	  $(SUDO) apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq -y --no-install-recommends install $$missing >/dev/null; \
+	fi
+
+-include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,63 @@
+// Who may do what: one pure function. See ftpd-protocol(7), "Rights".
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace ftpd {
+
+/// What an operation needs. `none`: anybody, authenticated or not (ping, hello, auth, quit).
+enum class Right : std::uint8_t { none, read, write, remove, exec, shell, admin };
+
+/// The word in `allow`: "read", "write", "delete", "exec", "shell", "admin"; "" for none.
+[[nodiscard]] std::string_view name(Right right);
+[[nodiscard]] std::optional<Right> right_from_name(std::string_view name);
+
+/// A set of rights and of single commands.
+class Allowed {
+ public:
+  void add(Right right) { rights_ |= bit(right); }
+  [[nodiscard]] bool has(Right right) const { return right == Right::none || (rights_ & bit(right)) != 0; }
+
+ private:
+  static std::uint8_t bit(Right right) {
+    return static_cast<std::uint8_t>(1U << static_cast<unsigned>(right));
+  }
+  std::uint8_t rights_ = 0;
+};
+
+/// Who is at the other end, as far as it is known. 16 bytes: every connection keeps one.
+struct Peer {
+  enum class Kind : std::uint8_t { loopback_tcp, remote_tcp, unix_socket };
+  Kind kind = Kind::remote_tcp;
+  bool uid_known = false;  // the kernel told, of a socket that somebody held
+  uid_t uid = 0;
+};
+
+struct Question {
+  std::string_view command;  // "exec"
+  Right right = Right::none;
+};
+
+/// The rules that apply to a caller: his role's and his listener's.
+struct Rules {
+  std::string_view role;  // "": must authenticate first
+  Allowed allowed;
+  bool local_users_same = true;  // commands over loopback TCP: from the daemon's own user and root only
+  uid_t own_uid = 0;             // the daemon's
+};
+
+struct Decision {
+  enum class Verdict : std::uint8_t { allowed, denied, auth_required };
+  Verdict verdict = Verdict::denied;
+  std::string why;  // the rule that decided, for people: `role "local" does not allow shell`
+};
+
+/// Pure: the same question gets the same answer.
+[[nodiscard]] Decision decide(const Rules& rules, const Peer& peer, const Question& question);
+
+}  // namespace ftpd

@@ -1,0 +1,40 @@
+// The only path type that the store takes: relative, below one root. See ftpd-protocol(7), "Paths".
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace ftpd {
+
+/// A checked path. A value; always relative, never empty, never out of its root by its own text
+/// (symbolic links are openat2's business).
+class RelPath {
+ public:
+  /// Refused (Reason::invalid): empty, absolute, over 4,096 bytes, not UTF-8, a component that is
+  /// empty, ".", ".." or over 255 bytes, NUL or another control character (below 0x20, or 0x7f), a
+  /// first component ".ftpd".
+  [[nodiscard]] static Result<RelPath> parse(std::string_view text);
+
+  /// The same, and "." for the root itself.
+  [[nodiscard]] static Result<RelPath> parse_or_root(std::string_view text);
+
+  [[nodiscard]] static RelPath root() { return RelPath{"."}; }
+  [[nodiscard]] bool is_root() const { return text_ == "."; }
+  [[nodiscard]] const std::string& text() const { return text_; }
+  [[nodiscard]] const char* c_str() const { return text_.c_str(); }
+
+  /// The directory that holds it (the root for a single component).
+  [[nodiscard]] RelPath parent() const;
+  /// The last component.
+  [[nodiscard]] std::string_view name() const;
+
+  friend bool operator==(const RelPath&, const RelPath&) = default;
+
+ private:
+  explicit RelPath(std::string text) : text_(std::move(text)) {}
+  std::string text_;
+};
+
+}  // namespace ftpd

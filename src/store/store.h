@@ -1,0 +1,97 @@
+// One root directory and everything that may be done below it.
+//
+// Every name is resolved by openat2(2) from the root's descriptor: beneath it, no symbolic links, no
+// magic links. Nothing builds a path string and hopes. Calls may block on a disk: they are made on
+// the pool, never on a loop. All are thread-safe.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "store/rel_path.h"
+#include "store/upload.h"
+
+namespace ftpd {
+
+enum class EntryType : std::uint8_t { file, directory, symlink, other };
+
+/// "file", "directory", "symlink", "other".
+[[nodiscard]] std::string_view name(EntryType type);
+
+struct Entry {
+  std::string name;  // of a listing; bytes as on disk, perhaps not UTF-8
+  EntryType type = EntryType::other;
+  std::uint64_t size = 0;
+  timespec mtime{};
+  mode_t mode = 0;  // permission bits
+};
+
+struct OpenFile {
+  std::shared_ptr<const UniqueFd> file;
+  std::uint64_t size = 0;
+  timespec mtime{};
+  mode_t mode = 0;
+  bool in_memory = false;  // tmpfs or ramfs
+};
+
+class Store {
+ public:
+  struct Options {
+    bool durable = true;               // flush file and directory before a commit returns
+    bool allow_writable_root = false;  // else a root that group or others can write is refused
+  };
+
+  /// Makes the directory where it is missing (one level), checks it, makes `.ftpd/` and this store's
+  /// own staging directory in it (mode 0700, locked while the store lives), and removes staging
+  /// directories that no living process holds: an upload cut off by a crash leaves nothing.
+  /// A root that can't be written is fine until the first upload.
+  [[nodiscard]] static Result<std::shared_ptr<Store>> open(const std::string& directory, Options options);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  /// A regular file for reading. Others: Reason::is_directory, Reason::denied (link, special file).
+  /// A FIFO or device is recognised before it is opened for real, so nothing blocks.
+  [[nodiscard]] Result<OpenFile> open_file(const RelPath& path) const;
+
+  /// A directory as an O_PATH descriptor, for a command's working directory.
+  [[nodiscard]] Result<UniqueFd> open_directory(const RelPath& path) const;
+
+  /// Of a link: of the link itself.
+  [[nodiscard]] Result<Entry> stat(const RelPath& path) const;
+
+  /// Sorted by the name's bytes; `.ftpd` of the root is left out. `recursive`: names relative to
+  /// `path`, links not followed, sorted by the bytes of the whole name.
+  /// Reason::not_directory for a file, Reason::too_large above `max_entries`.
+  [[nodiscard]] Result<std::vector<Entry>> list(const RelPath& path, bool recursive,
+                                                std::size_t max_entries) const;
+
+  /// Begins an upload: makes the staged file and reserves its room. See Upload.
+  [[nodiscard]] Result<Upload> begin_upload(UploadRequest request);
+
+  /// Files of this root live in memory (tmpfs, ramfs): moving bytes never waits for a disk.
+  [[nodiscard]] bool in_memory() const { return in_memory_; }
+  [[nodiscard]] const std::string& directory() const { return directory_; }
+
+ private:
+  friend class Upload;
+  struct Staging;
+  Store(std::string directory, Options options, UniqueFd root);
+  [[nodiscard]] Result<void> prepare_staging();
+  void remove_dead_staging() const;
+
+  std::string directory_;
+  Options options_;
+  UniqueFd root_;
+  bool in_memory_ = false;
+  std::unique_ptr<Staging> staging_;
+};
+
+}  // namespace ftpd
