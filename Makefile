@@ -9,6 +9,7 @@ VERSION    := 0.1.0
 # --- what is installed by `make deps`: the one list of packages (Debian 12) -----------------------
 PACKAGES := g++ make pkg-config \
             libfmt-dev libsimdjson-dev doctest-dev libtomlplusplus-dev libcli11-dev \
+            libssl-dev libsystemd-dev \
             python3 netcat-openbsd procps mandoc man-db \
             clang-19 libclang-rt-19-dev clang-format-19 clang-tidy-19
 # What the benchmarks compare with; only `make bench` wants it.
@@ -33,7 +34,7 @@ LDFLAGS_tsan      := -fsanitize=thread
 LDFLAGS_cover     := --coverage
 ALL_CXXFLAGS = -std=c++23 -pthread $(WARNINGS) $(CXXFLAGS_$(FLAVOUR)) $(CXXFLAGS)
 ALL_LDFLAGS  = -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
-LIBRARIES    = -lsimdjson -lfmt
+LIBRARIES    = -lsimdjson -lfmt -lcrypto -lsystemd
 
 # --- layers: an archive each; what stands right of it is what it may use --------------------------
 LAYERS := base wire reactor net store exec access config server client
@@ -72,7 +73,7 @@ $(O)/obj/%.o: %.cpp
 	$(call say,CXX,$<)$(CXX) $(CPPFLAGS) $(ALL_CXXFLAGS) -MMD -MP -c -o $@ $<
 
 define layer_rules
-$(call archive,$(1)): $(patsubst %.cpp,$(O)/obj/%.o,$(wildcard src/$(1)/*.cpp))
+$(call archive,$(1)): $(patsubst %.cpp,$(O)/obj/%.o,$(filter-out %/main.cpp,$(wildcard src/$(1)/*.cpp)))
 	@rm -f $$@
 	$$(call say,AR,$$@)ar rcs $$@ $$^
 endef
@@ -110,6 +111,32 @@ unit: $(TESTED:%=$(O)/unit/%) ## the unit tests alone (LAYER=wire for one layer)
 fuzz-replay: $(FUZZ_TARGETS:%=$(O)/fuzz/replay-%) ## every fuzz target over its corpus
 	@tests/run replay $(FUZZ_TARGETS:%=$(O)/fuzz/replay-%)
 
+# The benchmarks know the daemon from outside only: sockets and /proc.
+$(O)/bench/bench: $(patsubst %.cpp,$(O)/obj/%.o,$(wildcard tests/bench/*.cpp)) $(call archives,base)
+	@mkdir -p $(@D)
+	$(call link,$^)
+
+bench: $(O)/ftpd $(O)/bench/bench ## compare with limits and peers; prints tables (BENCH=name for one, SHORT=1 for a quick run)
+	@$(O)/bench/bench $(if $(SHORT),--short) --ftpd $(O)/ftpd $(BENCH)
+
+bench-deps: ## install what the benchmarks compare with
+	@$(MAKE) --no-print-directory deps PACKAGES='$(BENCH_PACKAGES)'
+
+# The fuzzer needs clang; it works on a corpus of its own, so that a run leaves the tree as it was.
+FUZZ_SECONDS ?= 60
+FUZZ_O := $(BUILD)/fuzz-clang
+$(FUZZ_O)/%: tests/fuzz/%_fuzz.cpp $(wildcard src/wire/*.cpp src/wire/*.h include/ftpd/*.h tests/support/*.h)
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)clang++-19 -std=c++23 -pthread -O1 -g -fsanitize=fuzzer,address,undefined \
+	  -fno-sanitize-recover=undefined $(CPPFLAGS) -Itests -o $@ $(filter %.cpp,$^) $(LIBRARIES)
+
+fuzz: $(FUZZ_TARGETS:%=$(FUZZ_O)/%) ## fuzz each target for FUZZ_SECONDS (60)
+	$(Q)for target in $(FUZZ_TARGETS); do \
+	  mkdir -p $(FUZZ_O)/corpus/$$target; \
+	  $(FUZZ_O)/$$target -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ_O)/$$target- \
+	    $(FUZZ_O)/corpus/$$target tests/fuzz/corpus/$$target || exit 1; \
+	done
+
 e2e: all ## the end-to-end tests alone (TEST=pattern for some)
 	@tests/run e2e $(O)
 
@@ -121,6 +148,33 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 
 tsan: ## every test under ThreadSanitizer
 	@$(MAKE) --no-print-directory FLAVOUR=tsan check
+
+# --- what reads the sources instead of running them -----------------------------------------------
+CLANG_FORMAT ?= clang-format-19
+CLANG_TIDY   ?= clang-tidy-19
+SOURCES = $(shell find include src tests -name '*.h' -o -name '*.cpp' | sort)
+TIDIED  = $(if $(FILES),$(FILES),$(sort $(wildcard src/*/*.cpp)))
+
+layers: ## check that no #include goes against the layers
+	@python3 tests/tools/check_layers.py $(foreach layer,$(LAYERS),'$(layer):$(USES_$(layer))') 'daemon:server $(USES_server)'
+
+lint: ## check formatting, manuals, scripts and units, without building
+	@tests/tools/lint $(CLANG_FORMAT)
+
+format: ## format every C++ file in place
+	@$(CLANG_FORMAT) -i $(SOURCES)
+
+tidy: ## clang-tidy over src/ (slow; FILES="src/wire/message.cpp …" for some)
+	@printf '%s\n' $(TIDIED) | xargs -P "$$(nproc)" -I FILE $(CLANG_TIDY) --quiet FILE -- $(CPPFLAGS) -std=c++23
+
+run: all ## serve on 127.0.0.1:8080 with commands on, files under build/ftpd-root
+	@mkdir -p $(O)/ftpd-root
+	@printf '%s\n' \
+	  'Serving files under $(O)/ftpd-root and commands on 127.0.0.1:8080 (Ctrl-C stops). Try in another terminal:' \
+	  "  printf 'uname -a\n' | nc -N 127.0.0.1 8080" \
+	  '  $(O)/ftpc put README.md && $(O)/ftpc ls -l' \
+	  '  $(O)/ftpc exec -- ls -l'
+	@exec $(O)/ftpd -l 127.0.0.1:8080 -r $(O)/ftpd-root -e
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

@@ -1,0 +1,323 @@
+// The frame dialect.
+#include "server/frame_session.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "server/server.h"
+
+namespace ftpd {
+
+FrameSession::FrameSession(Connection& connection)
+    : connection_(connection),
+      conversation_(Conversation::Side::daemon, connection.services().settings->server.max_header,
+                    connection.services().settings->server.discard_limit) {}
+
+FrameSession::~FrameSession() = default;
+
+// --- input
+
+void FrameSession::consume(Buffer& input, Turn& turn) {
+  if (held_header_ != nullptr) {
+    if (!settling_.empty()) return;
+    const auto text = std::move(held_header_);
+    // It was parsed once already, so it parses again.
+    if (const auto header = services().parser.parse(*text, false)) begin_request(*header);
+  }
+  while (held_header_ == nullptr && connection_.life() == Connection::Life::OPEN && turn.requests > 0) {
+    if (conversation_.state() == Conversation::State::RESPOND) return;
+    if (conversation_.idle() && !may_begin()) return;
+    std::string_view bytes = input.unread();
+    if (conversation_.state() == Conversation::State::READ_BODY && active_ != nullptr &&
+        conversation_.body_remaining() > 0) {
+      const std::size_t room = active_->body_room();
+      if (room == 0) return;
+      bytes = bytes.substr(0, room);
+    }
+    const Conversation::Outcome outcome = conversation_.advance(bytes, services().parser, true);
+    switch (outcome.step) {
+      case Conversation::Step::need_input: input.consume(outcome.consumed); return;
+      case Conversation::Step::header: on_header(outcome.bytes, turn); break;
+      case Conversation::Step::body:
+        if (active_ != nullptr) active_->on_body(outcome.bytes);
+        break;
+      case Conversation::Step::message_end: on_message_end(); break;
+      case Conversation::Step::discard_over:
+        connection_.close_after_output("a refused body is over discard_limit");
+        break;
+      case Conversation::Step::broken:
+        drop_active();
+        connection_.send(
+            failure_reply(RequestId{}, {.status = Status::bad_frame, .message = conversation_.problem()}));
+        services().counters.failures.add();
+        connection_.close_after_output(conversation_.problem());
+        break;
+    }
+    input.consume(outcome.consumed);
+  }
+}
+
+bool FrameSession::may_begin() const {
+  return connection_.output_has_room() && settling_.size() < max_settling;
+}
+
+bool FrameSession::wants_input() const {
+  if (active_ != nullptr && conversation_.state() == Conversation::State::READ_BODY &&
+      conversation_.body_remaining() > 0) {
+    return active_->body_room() > 0;
+  }
+  if (conversation_.idle()) return may_begin();
+  return true;  // RESPOND and a held request too: up to the buffer's end, so that an end of input is seen
+}
+
+Session::SpliceTarget FrameSession::splice_target() {
+  if (active_ == nullptr || conversation_.discarding() ||
+      conversation_.state() != Conversation::State::READ_BODY || conversation_.body_remaining() == 0) {
+    return {};
+  }
+  return {active_->body_pipe(),
+          static_cast<std::size_t>(std::min<std::uint64_t>(conversation_.body_remaining(), 1U << 30U))};
+}
+
+void FrameSession::spliced(std::size_t count) {
+  conversation_.body_taken(count);
+  active_->on_spliced(count);
+}
+
+void FrameSession::on_header(std::string_view text, Turn& turn) {
+  if (conversation_.continuing()) {
+    if (active_ != nullptr) active_->on_frame(conversation_.header());
+    return;
+  }
+  ++turn.served;
+  --turn.requests;
+  services().counters.requests.add();
+  const auto cmd = conversation_.header().string("cmd");
+  const OperationRow* const row = cmd && *cmd ? find_operation(**cmd) : nullptr;
+  if (must_wait(row, conversation_.header())) {
+    held_header_ = std::make_unique<std::string>(text);
+    return;
+  }
+  begin_request(conversation_.header());
+}
+
+bool FrameSession::must_wait(const OperationRow* row, const Header& header) const {
+  if (settling_.empty()) return false;
+  if (row == nullptr || !row->overlaps) return true;
+  std::size_t memory = 0;
+  for (const Settling& settling : settling_) memory += settling.operation->memory();
+  if (memory > max_settling_memory) return true;
+  const auto name = header.string("filename");
+  if (!name || !*name) return true;
+  return std::ranges::any_of(settling_, [&](const Settling& s) { return s.operation->settles() == **name; });
+}
+
+// --- requests
+
+void FrameSession::begin_request(const Header& header) {
+  close_after_reply_ = false;
+  end_of_input_told_ = false;
+  row_ = nullptr;
+  auto id = RequestId::from(header);
+  id_ = id ? std::move(*id) : RequestId{};
+  const auto close = header.boolean("close");
+  if (close && *close) close_after_reply_ = **close;
+  const auto more = header.boolean("more");
+  const auto abort = header.boolean("abort");
+  const auto cmd = header.string("cmd");
+  if (!id) return refuse(bad_request(id.error().text));
+  if (!close) return refuse(bad_request(close.error().text));
+  if (!more) return refuse(bad_request(more.error().text));
+  if (!abort) return refuse(bad_request(abort.error().text));
+  if (!cmd) return refuse(bad_request(cmd.error().text));
+  if (!*cmd) return refuse(bad_request("cmd: missing; it names the command, such as \"ping\""));
+  if (connection_.draining()) {
+    close_after_reply_ = true;
+    return refuse({.status = Status::shutting_down, .message = "the daemon is stopping"});
+  }
+  row_ = find_operation(**cmd);
+  if (row_ == nullptr) {
+    if (known_but_not_built(**cmd)) {
+      return refuse(
+          {.status = Status::unsupported, .message = fmt::format("{}: not built in this version", **cmd)});
+    }
+    return refuse({.status = Status::unknown_command,
+                   .message = fmt::format("there is no command \"{}\"; hello lists those there are", **cmd)});
+  }
+  run(*row_, {header, conversation_.frame(), id_});
+}
+
+std::expected<void, Failure> FrameSession::admit(const Request& request) {
+  const Caller& caller = connection_.caller();
+  const Right right = row_->right(request);
+  const Rules rules{.role = caller.role != nullptr ? std::string_view{caller.role->name} : std::string_view{},
+                    .allowed = caller.role != nullptr ? caller.role->allowed : Allowed{},
+                    .local_users_same = caller.listener->local_users == LocalUsers::same,
+                    .own_uid = services().server.own_uid()};
+  const Decision decision = decide(rules, caller.peer, {row_->name, right});
+  switch (decision.verdict) {
+    case Decision::Verdict::allowed: return {};
+    case Decision::Verdict::denied:
+      return std::unexpected(Failure{.status = Status::denied, .message = decision.why});
+    case Decision::Verdict::auth_required:
+      return std::unexpected(Failure{.status = Status::auth_required, .message = decision.why});
+  }
+  return {};
+}
+
+void FrameSession::run(const OperationRow& row, const Request& request) {
+  if (auto admitted = admit(request); !admitted) return refuse(admitted.error());
+  if (connection_.reset() && !row.lasting) {
+    conversation_.answered();  // nobody reads the answer, and it would change nothing
+    return;
+  }
+  Made made = row.make(request, *this);
+  if (!made) return refuse(made.error());
+  if (*made == nullptr) {
+    finish();
+    return;
+  }
+  active_ = std::move(*made);
+  active_->start();
+}
+
+void FrameSession::refuse(const Failure& failure) {
+  services().counters.failures.add();
+  if (log::enabled(log::Level::info)) {
+    log::write(failure.status == Status::io_error ? log::Level::error : log::Level::info, "refused",
+               {{"peer", connection_.peer().text()},
+                {"cmd", row_ != nullptr ? row_->name : std::string_view{"-"}},
+                {"error", name(failure.status)},
+                {"reason", failure.message}});
+  }
+  connection_.send(failure_reply(id_, failure));
+  finish();
+}
+
+void FrameSession::on_message_end() {
+  if (active_ == nullptr) return;
+  if (conversation_.frame().abort && conversation_.continuing()) {
+    active_->on_abort();
+    return;
+  }
+  Operation& operation = *active_;
+  operation.on_message_end();
+  if (active_.get() != &operation || operation.settles().empty() || close_after_reply_ ||
+      connection_.draining()) {
+    return;
+  }
+  settling_.push_back({std::move(active_), connection_.reserve()});
+  conversation_.answered();
+}
+
+void FrameSession::drop_active() {
+  if (active_ == nullptr) return;
+  bury(std::move(active_));
+  conversation_.answered();
+}
+
+void FrameSession::bury(std::unique_ptr<Operation> operation) {
+  // One of its member functions may be on the stack.
+  services().reactor.defer([operation = std::move(operation)] {});
+}
+
+// --- Host
+
+LoopServices& FrameSession::services() { return connection_.services(); }
+const Caller& FrameSession::caller() const { return connection_.caller(); }
+const Address& FrameSession::peer() const { return connection_.peer(); }
+void FrameSession::send(std::string bytes) { connection_.send(std::move(bytes)); }
+void FrameSession::send_file(OutQueue::FileRange range) { connection_.send_file(std::move(range)); }
+std::size_t FrameSession::unsent() const { return connection_.unsent(); }
+void FrameSession::close_after_reply() { close_after_reply_ = true; }
+void FrameSession::resume_input() { connection_.schedule(); }
+
+void FrameSession::finish() {
+  if (active_ != nullptr) bury(std::move(active_));
+  conversation_.answered();
+  if (close_after_reply_) connection_.close_after_output("as the client asked");
+  connection_.schedule();
+}
+
+void FrameSession::settle(Operation& operation, std::string reply) {
+  if (active_.get() == &operation) {  // it was not needed to give up the word
+    send(std::move(reply));
+    finish();
+    return;
+  }
+  const auto found =
+      std::ranges::find_if(settling_, [&](const Settling& s) { return s.operation.get() == &operation; });
+  if (found == settling_.end()) return;
+  connection_.fill(found->ticket, std::move(reply));
+  bury(std::move(found->operation));
+  settling_.erase(found);
+  connection_.schedule();
+}
+
+// --- what the connection tells
+
+void FrameSession::on_end_of_input(Buffer& input) {
+  if (held_header_ != nullptr) return;
+  if (conversation_.state() == Conversation::State::RESPOND) {
+    if (active_ == nullptr || end_of_input_told_) return;
+    end_of_input_told_ = true;
+    if (active_->on_end_of_input() == Operation::EndOfInput::gone) drop_active();
+    return;
+  }
+  if (!conversation_.idle()) {
+    // In the middle of a frame or of a message that continues: the client is gone. A body that is
+    // paused still has bytes to take first.
+    if (active_ != nullptr && !input.empty() && active_->body_room() == 0) return;
+    drop_active();
+  } else if (!input.empty() && !may_begin()) {
+    return;
+  }
+  if (settling_.empty() && active_ == nullptr) connection_.close_after_output("end of input");
+}
+
+void FrameSession::on_reset() {
+  if (active_ != nullptr && !active_->survives_reset()) drop_active();
+  // The places of settling replies went with the output queue; the operations go on to their end.
+}
+
+void FrameSession::on_output_room() {
+  if (active_ != nullptr) active_->on_output_room();
+}
+
+void FrameSession::on_stall() {
+  if (conversation_.idle() && active_ == nullptr) {
+    // A length or header that does not become whole.
+    connection_.send(failure_reply(
+        RequestId{}, {.status = Status::timeout, .message = "no whole header within stall_timeout"}));
+    return;
+  }
+  if (conversation_.state() == Conversation::State::RESPOND || conversation_.discarding()) return;
+  if (active_ == nullptr) id_ = RequestId{};
+  connection_.send(
+      failure_reply(id_, {.status = Status::timeout, .message = "nothing came for stall_timeout"}));
+  drop_active();
+}
+
+void FrameSession::on_shutdown() {
+  if (active_ != nullptr) active_->on_shutdown();
+}
+
+Awaiting FrameSession::awaiting() const {
+  if (held_header_ != nullptr || !settling_.empty()) return Awaiting::nothing;
+  switch (conversation_.state()) {
+    case Conversation::State::READ_LEN:
+      if (connection_.input() != nullptr && !connection_.input()->empty()) return Awaiting::header;
+      if (conversation_.idle()) return Awaiting::request;
+      return active_ != nullptr && !active_->owed_input() ? Awaiting::nothing : Awaiting::body;
+    case Conversation::State::READ_HEADER: return Awaiting::header;
+    case Conversation::State::READ_BODY: return Awaiting::body;
+    case Conversation::State::RESPOND: return Awaiting::nothing;
+  }
+  return Awaiting::nothing;
+}
+
+bool FrameSession::idle() const {
+  return conversation_.idle() && active_ == nullptr && settling_.empty() && held_header_ == nullptr;
+}
+
+}  // namespace ftpd

@@ -1,0 +1,79 @@
+// The frame dialect: the conversation's steps become operations, their replies keep their order.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ftpd/conversation.h"
+#include "server/connection.h"
+#include "server/operation.h"
+#include "server/operations.h"
+#include "server/session.h"
+
+namespace ftpd {
+
+/// Owned by its Connection. At most one operation is active: it holds the word, and its request may
+/// still be arriving. Behind it a few may be settling: their requests are complete, their replies have
+/// a place in the output queue and wait for the pool.
+class FrameSession final : public Session, public Host {
+ public:
+  explicit FrameSession(Connection& connection);
+  ~FrameSession() override;
+
+  void consume(Buffer& input, Turn& turn) override;
+  [[nodiscard]] bool wants_input() const override;
+  [[nodiscard]] SpliceTarget splice_target() override;
+  void spliced(std::size_t count) override;
+  void on_end_of_input(Buffer& input) override;
+  void on_reset() override;
+  void on_output_room() override;
+  void on_stall() override;
+  void on_shutdown() override;
+  [[nodiscard]] Awaiting awaiting() const override;
+  [[nodiscard]] bool idle() const override;
+
+ private:
+  struct Settling {
+    std::unique_ptr<Operation> operation;
+    OutQueue::Ticket ticket;
+  };
+  static constexpr std::size_t max_settling = 256;
+  static constexpr std::size_t max_settling_memory = 4U << 20U;
+
+  // Host
+  [[nodiscard]] LoopServices& services() override;
+  [[nodiscard]] const Caller& caller() const override;
+  [[nodiscard]] const Address& peer() const override;
+  void send(std::string bytes) override;
+  void send_file(OutQueue::FileRange range) override;
+  void finish() override;
+  void settle(Operation& operation, std::string reply) override;
+  void resume_input() override;
+  [[nodiscard]] std::size_t unsent() const override;
+  void close_after_reply() override;
+
+  void on_header(std::string_view text, Turn& turn);
+  void begin_request(const Header& header);
+  [[nodiscard]] std::expected<void, Failure> admit(const Request& request);
+  void run(const OperationRow& row, const Request& request);
+  [[nodiscard]] bool must_wait(const OperationRow* row, const Header& header) const;
+  void refuse(const Failure& failure);
+  void on_message_end();
+  void drop_active();
+  void bury(std::unique_ptr<Operation> operation);
+  [[nodiscard]] bool may_begin() const;
+
+  Connection& connection_;
+  Conversation conversation_;
+  RequestId id_;
+  const OperationRow* row_ = nullptr;  // of the active operation, for the log
+  std::unique_ptr<Operation> active_;
+  std::vector<Settling> settling_;
+  std::unique_ptr<std::string> held_header_;  // a request that waits until all is settled
+  bool close_after_reply_ = false;
+  bool end_of_input_told_ = false;
+};
+
+}  // namespace ftpd

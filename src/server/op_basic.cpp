@@ -1,0 +1,66 @@
+// ping, hello, quit and stats: answered at once, without an operation of their own.
+#include "server/operations.h"
+#include "server/server.h"
+
+namespace ftpd {
+
+Made make_ping(const Request& request, Host& host) {
+  host.send(finish_reply(begin_reply(request.id)));
+  return nullptr;
+}
+
+Made make_quit(const Request& request, Host& host) {
+  host.close_after_reply();
+  host.send(finish_reply(begin_reply(request.id)));
+  return nullptr;
+}
+
+Made make_hello(const Request& request, Host& host) {
+  const Caller& caller = host.caller();
+  const Settings& settings = *host.services().settings;
+  std::string commands = "[";
+  for (const OperationRow& row : operations()) {
+    // exec is told where either way of giving the command is allowed.
+    const Allowed allowed = caller.role != nullptr ? caller.role->allowed : Allowed{};
+    const bool exec = row.name == "exec";
+    const Right right = exec ? (allowed.has(Right::exec) ? Right::exec : Right::shell) : row.right(request);
+    const Rules rules{
+        .role = caller.role != nullptr ? std::string_view{caller.role->name} : std::string_view{},
+        .allowed = allowed,
+        .local_users_same = caller.listener->local_users == LocalUsers::same,
+        .own_uid = host.services().server.own_uid()};
+    if (decide(rules, caller.peer, {row.name, right}).verdict != Decision::Verdict::allowed) continue;
+    if (commands.size() > 1) commands += ',';
+    append_json_string(commands, row.name);
+  }
+  commands += ']';
+
+  JsonObject limits;
+  limits.add("max_header", std::uint64_t{settings.server.max_header});
+  limits.add("discard_limit", settings.server.discard_limit);
+  limits.add("reply_queue", settings.server.reply_queue);
+  limits.add("max_size", ::ftpd::limits::max_size);
+  if (caller.role != nullptr) {
+    limits.add("max_output", caller.role->settings.max_output);
+    limits.add("max_exec", std::uint64_t{caller.role->settings.max_exec});
+  }
+
+  JsonObject reply = begin_reply(request.id);
+  reply.add("protocol", ::ftpd::limits::protocol_version);
+  reply.add("server", "ftpd/" FTPD_VERSION);
+  reply.add_json("commands", commands);
+  reply.add_json("limits", std::move(limits).take());
+  reply.add("user", "");  // nobody has authenticated
+  reply.add("role", caller.role != nullptr ? std::string_view{caller.role->name} : std::string_view{});
+  host.send(finish_reply(std::move(reply)));
+  return nullptr;
+}
+
+Made make_stats(const Request& request, Host& host) {
+  const std::string body = host.services().server.stats_json();
+  host.send(finish_reply(begin_reply(request.id), body.size()));
+  host.send(body);
+  return nullptr;
+}
+
+}  // namespace ftpd

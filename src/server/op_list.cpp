@@ -1,0 +1,111 @@
+// ls and stat: what there is.
+#include "server/fields.h"
+#include "server/operations.h"
+#include "server/server.h"
+
+namespace ftpd {
+namespace {
+
+// A listing is built in memory before its size can be told.
+constexpr std::size_t most_entries = 200'000;
+
+void add_attributes(JsonObject& object, const Entry& entry) {
+  object.add("type", name(entry.type));
+  object.add("filesize", entry.size);
+  object.add("mtime", seconds_of(entry.mtime));
+  object.add("mode", std::uint64_t{entry.mode});
+}
+
+/// A name that JSON can't carry, or that would confuse a terminal, travels as base64.
+bool needs_base64(std::string_view name) {
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) return true;
+  }
+  return !simdjson::validate_utf8(name.data(), name.size());
+}
+
+std::string listing(const std::vector<Entry>& entries) {
+  std::string body;
+  for (const Entry& entry : entries) {
+    JsonObject line;
+    if (needs_base64(entry.name)) {
+      line.add("name_base64", to_base64(entry.name));
+    } else {
+      line.add("name", entry.name);
+    }
+    add_attributes(line, entry);
+    body += std::move(line).take();
+    body += '\n';
+  }
+  return body;
+}
+
+/// Asks the store on the pool and answers with what `tell` makes of it.
+template <class Ask, class Tell>
+class Query final : public Operation {
+ public:
+  Query(Host& host, RequestId id, Ask ask, Tell tell)
+      : host_(host), id_(std::move(id)), ask_(std::move(ask)), tell_(std::move(tell)) {}
+
+  void start() override {
+    LoopServices& services = host_.services();
+    job_ = services.pool.submit(services.reactor, std::move(ask_), [this](auto answer) {
+      if (!answer) return fail_with(failure_of(answer.error()));
+      tell_(host_, id_, *answer);
+      host_.finish();
+    });
+  }
+  void on_abort() override { fail_with({.status = Status::aborted, .message = "called off by the client"}); }
+  void on_shutdown() override {
+    fail_with({.status = Status::shutting_down, .message = "the daemon is stopping"});
+  }
+
+ private:
+  void fail_with(const Failure& failure) {
+    host_.services().counters.failures.add();
+    host_.send(failure_reply(id_, failure));
+    host_.finish();
+  }
+  Host& host_;
+  RequestId id_;
+  Ask ask_;
+  Tell tell_;
+  Job job_;
+};
+
+}  // namespace
+
+Made make_ls(const Request& request, Host& host) {
+  auto path = path_field(request.header, "filename", RootIs::allowed);
+  if (!path) return std::unexpected(path.error());
+  auto recursive = optional_field(request.header.boolean("recursive"));
+  if (!recursive) return std::unexpected(recursive.error());
+  auto ask = [store = host.caller().role->store, path = std::move(*path),
+              deep = recursive->value_or(false)]() -> Result<std::string> {
+    auto entries = store->list(path, deep, most_entries);
+    if (!entries) return std::unexpected(std::move(entries.error()));
+    return listing(*entries);
+  };
+  auto tell = [](Host& to, const RequestId& id, std::string& body) {
+    to.send(finish_reply(begin_reply(id), body.size()));
+    if (!body.empty()) to.send(std::move(body));
+  };
+  return std::make_unique<Query<decltype(ask), decltype(tell)>>(host, request.id, std::move(ask), tell);
+}
+
+Made make_stat(const Request& request, Host& host) {
+  if (auto fine = refuse_unbuilt(request.header, {"upload", "digest"}); !fine)
+    return std::unexpected(fine.error());
+  auto path = path_field(request.header, "filename", RootIs::allowed);
+  if (!path) return std::unexpected(path.error());
+  auto ask = [store = host.caller().role->store, path = std::move(*path)] { return store->stat(path); };
+  auto tell = [](Host& to, const RequestId& id, const Entry& entry) {
+    JsonObject reply = begin_reply(id);
+    add_attributes(reply, entry);
+    to.send(finish_reply(std::move(reply)));
+  };
+  return std::make_unique<Query<decltype(ask), decltype(tell)>>(host, request.id, std::move(ask), tell);
+}
+
+}  // namespace ftpd

@@ -1,0 +1,40 @@
+// The table of operations: one row each.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "server/operation.h"
+
+namespace ftpd {
+
+struct OperationRow {
+  std::string_view name;
+  /// What it needs; for `exec` that depends on how the command is given.
+  Right (*right)(const Request&);
+  Made (*make)(const Request&, Host&);
+  /// May run while an earlier one of its kind settles (see Operation::settles).
+  bool overlaps = false;
+  /// Has an effect that outlives the connection: done even where a reset has cut off the reply.
+  bool lasting = false;
+};
+
+/// The row of a command that this version knows but has not built is answered `unsupported`.
+[[nodiscard]] bool known_but_not_built(std::string_view name);
+
+[[nodiscard]] std::span<const OperationRow> operations();
+[[nodiscard]] const OperationRow* find_operation(std::string_view name);
+
+// The makers, each in its own op_*.cpp.
+Made make_ping(const Request&, Host&);
+Made make_hello(const Request&, Host&);
+Made make_quit(const Request&, Host&);
+Made make_stats(const Request&, Host&);
+Made make_put(const Request&, Host&);
+Made make_get(const Request&, Host&);
+Made make_ls(const Request&, Host&);
+Made make_stat(const Request&, Host&);
+Made make_exec(const Request&, Host&);
+Right right_of_exec(const Request&);
+
+}  // namespace ftpd

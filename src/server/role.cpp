@@ -1,0 +1,84 @@
+// A role as it is in force, and the rules that settings must keep.
+#include "server/role.h"
+
+#include <fmt/format.h>
+
+#include "net/address.h"
+#include "server/operations.h"
+
+namespace ftpd {
+namespace {
+
+constexpr std::string_view allow_words =
+    "allowed are read, write, delete, exec, shell, admin and the names of single commands";
+
+void check_listener(const LoadedSettings& loaded, std::size_t index, Problems& problems) {
+  const ListenSettings& listen = loaded.settings.listen[index];
+  const std::string table = fmt::format("listen[{}]", index + 1);
+  const auto address = Address::parse(listen.address);
+  if (!address) {
+    problems.push_back(loaded.problem(table + ".address", address.error().text));
+    return;
+  }
+  const auto role = loaded.settings.roles.find(listen.role);
+  if (role == loaded.settings.roles.end() || listen.insecure || address->is_unix() || address->is_loopback())
+    return;
+  const Allowed allowed = allowed_by(role->second);
+  if (!allowed.has(Right::exec) && !allowed.has(Right::shell)) return;
+  problems.push_back(loaded.problem(
+      table + ".address",
+      fmt::format(
+          "role \"{}\" may run commands, and {} can be reached from other machines without encryption; "
+          "take the rights exec and shell from its allow, listen on loopback or unix:, or write "
+          "insecure = true in this [[listen]] to allow it",
+          role->first, listen.address)));
+}
+
+}  // namespace
+
+Allowed allowed_by(const RoleSettings& settings) {
+  Allowed allowed;
+  for (const std::string& word : settings.allow) {
+    if (const auto right = right_from_name(word)) {
+      allowed.add(*right);
+    } else {
+      allowed.add_command(word);
+    }
+  }
+  return allowed;
+}
+
+void check_rules(const LoadedSettings& loaded, Problems& problems) {
+  for (const auto& [name, role] : loaded.settings.roles) {
+    for (const std::string& word : role.allow) {
+      if (right_from_name(word) || find_operation(word) != nullptr) continue;
+      problems.push_back(
+          loaded.problem(fmt::format("role.{}.allow", name),
+                         fmt::format("\"{}\" is neither a right nor a command; {}", word, allow_words)));
+    }
+  }
+  for (std::size_t i = 0; i < loaded.settings.listen.size(); ++i) check_listener(loaded, i, problems);
+}
+
+std::expected<Roles, Problems> open_roles(const LoadedSettings& loaded) {
+  Roles roles;
+  Problems problems;
+  for (const auto& [name, settings] : loaded.settings.roles) {
+    auto store = Store::open(
+        settings.root, {.durable = settings.durable, .allow_writable_root = settings.allow_writable_root});
+    if (!store) {
+      problems.push_back(loaded.problem(fmt::format("role.{}.root", name), store.error().text));
+      continue;
+    }
+    roles.emplace(
+        name, std::make_shared<Role>(Role{.name = name,
+                                          .settings = settings,
+                                          .allowed = allowed_by(settings),
+                                          .store = std::move(*store),
+                                          .commands = std::make_shared<CommandQueue>(settings.max_exec)}));
+  }
+  if (!problems.empty()) return std::unexpected(std::move(problems));
+  return roles;
+}
+
+}  // namespace ftpd

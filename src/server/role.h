@@ -1,0 +1,38 @@
+// A role as it is in force: its settings with what they name opened.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "access/policy.h"
+#include "config/load.h"
+#include "config/settings.h"
+#include "server/command_queue.h"
+#include "store/store.h"
+
+namespace ftpd {
+
+struct Role {
+  std::string name;
+  RoleSettings settings;
+  Allowed allowed;
+  std::shared_ptr<Store> store;
+  std::shared_ptr<CommandQueue> commands;
+};
+
+using Roles = std::map<std::string, std::shared_ptr<const Role>, std::less<>>;
+
+/// What the settings table alone can't judge: addresses, the words of `allow`, and settings that are
+/// dangerous together (commands on an address that is not loopback). Each problem says the line that
+/// would allow it. Opens nothing.
+void check_rules(const LoadedSettings& loaded, Problems& problems);
+
+/// Opens every root. The problems name the role's root.
+[[nodiscard]] std::expected<Roles, Problems> open_roles(const LoadedSettings& loaded);
+
+/// The rights that the words of `allow` give; single commands are the operations' own names.
+[[nodiscard]] Allowed allowed_by(const RoleSettings& settings);
+
+}  // namespace ftpd

@@ -1,0 +1,85 @@
+// The whole daemon but for the process around it: listeners, roles, loops and what they share.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "config/settings.h"
+#include "exec/spawner.h"
+#include "net/listener.h"
+#include "reactor/offload.h"
+#include "server/role.h"
+#include "server/worker.h"
+
+namespace ftpd {
+
+/// Made, told and destroyed on the main thread; the members marked "any thread" are for the workers.
+class Server {
+ public:
+  struct Shared {
+    Reactor& main_reactor;
+    Offload& pool;
+    Spawner& spawner;
+  };
+
+  Server(SettingsSnapshot settings, Roles roles, Shared shared);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// Opens the listeners, starts the loops, logs each address.
+  [[nodiscard]] Result<void> start();
+
+  /// Stops accepting; requests under way may finish. `drained` is called on the main thread when the
+  /// last connection is gone.
+  void drain(std::function<void()> drained);
+
+  /// The time for that is over: what is under way is answered `shutting_down`.
+  void shut_down();
+
+  /// Ends the loops and what is left of their connections. Work that they gave to the pool or to the
+  /// spawner is waited for by whoever destroys those; then call forget_results().
+  void stop();
+
+  /// After stop(), and after the spawner has ended: drops results that came too late for anybody.
+  void forget_results();
+
+  // --- any thread
+
+  [[nodiscard]] const SettingsSnapshot& settings() const { return settings_; }
+  [[nodiscard]] const Roles& roles() const { return roles_; }
+  [[nodiscard]] const std::vector<Listener>& listeners() const { return listeners_; }
+  [[nodiscard]] Offload& pool() const { return shared_.pool; }
+  [[nodiscard]] Spawner& spawner() const { return shared_.spawner; }
+  [[nodiscard]] uid_t own_uid() const { return own_uid_; }
+  [[nodiscard]] std::string stats_json() const;
+
+  enum class Admission : std::uint8_t { welcome, too_many, too_many_from_there };
+  /// Counts a connection in. Every `welcome` is followed by one left().
+  [[nodiscard]] Admission enter(const Address& peer);
+  void left(const Address& peer);
+
+  /// A draining worker has no connection any more.
+  void worker_drained();
+
+ private:
+  SettingsSnapshot settings_;
+  Roles roles_;
+  Shared shared_;
+  uid_t own_uid_;
+  std::vector<Listener> listeners_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::function<void()> drained_;
+  std::size_t workers_drained_ = 0;  // main thread only
+  std::atomic<unsigned> connections_{0};
+  mutable std::mutex by_host_mutex_;
+  std::map<std::string, unsigned> by_host_;  // only while max_connections_per_ip is set
+  TimePoint started_ = Clock::now();
+};
+
+}  // namespace ftpd
