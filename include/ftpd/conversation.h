@@ -36,18 +36,19 @@ class Conversation {
 
   enum class Step : std::uint8_t {
     need_input,    // nothing more to say before more bytes come (or, in RESPOND, before next_message())
-    header,        // a frame's header: header() and frame(), until the next call with the parser
+    header,        // a frame's header: frame(), and header() until the next call with the parser
     body,          // `bytes`, a piece of the body: a view into the input given
     message_end,   // the message's last frame is complete; state() is RESPOND, or READ_LEN where the
                    // message had been answered before its end
-    discard_over,  // more than discard_limit bytes of answered messages: the owner closes
+    discard_over,  // more than discard_limit bytes of an answered message are announced: the owner
+                   // closes; final
     broken,        // a framing error: problem(); final
   };
 
   struct Outcome {
     Step step = Step::need_input;
     std::size_t consumed = 0;  // of the input; always all that the step used
-    std::string_view bytes;    // with Step::body
+    std::string_view bytes;    // with Step::body and Step::header (its text): a view into the input
   };
 
   Conversation(Side side, std::uint32_t max_header, std::uint64_t discard_limit);
@@ -62,15 +63,18 @@ class Conversation {
   /// reported by the next advance().
   void body_taken(std::uint64_t count);
 
-  /// The final reply to the present message is out (queued). In RESPOND: next message. Earlier: the
-  /// rest of this message is discarded, silently, up to its last frame; a frame with `cmd` ends it.
+  /// The daemon's word: the final reply to the present message is out (queued). In RESPOND: next
+  /// message. Earlier: the rest of this message is discarded, silently, up to its last frame; a frame
+  /// with `cmd` ends it. What is announced and still to come counts against discard_limit: the body's
+  /// rest, then each further frame with its length, header and body. Between messages: no effect.
   void answered();
 
   /// The client's word: a request was written, its reply is awaited. RESPOND -> READ_LEN.
   void next_message();
 
   [[nodiscard]] State state() const { return state_; }
-  /// Between messages: nothing of a next one has been consumed.
+  /// Between messages, RESPOND included: nothing of a next one has been consumed, and the peer owes
+  /// nothing.
   [[nodiscard]] bool idle() const;
   /// The rest of an answered message is being discarded.
   [[nodiscard]] bool discarding() const { return discarding_; }
@@ -86,12 +90,18 @@ class Conversation {
 
  private:
   void set_state(State state) { state_ = state; }
+  void read_length(std::string_view bytes);
+  void read_header(std::string_view text, HeaderParser& parser, bool padded);
+  void end_message();
+  void count_discarded(std::uint64_t bytes);
+  void break_off(std::string problem);
 
   State state_;
   Side side_;
   bool in_message_ = false;  // the first header of a message has been read, its last frame has not
   bool continuing_ = false;
   bool discarding_ = false;
+  bool discard_over_ = false;
   std::uint32_t max_header_;
   std::uint32_t header_size_ = 0;
   std::uint64_t discard_limit_;

@@ -14,7 +14,7 @@ void append_json_string(std::string& out, std::string_view text);
 /// One JSON object. Keys are written as they are given (literals of ours).
 class JsonObject {
  public:
-  JsonObject() : text_("{") {}
+  JsonObject();
   JsonObject& add(std::string_view key, std::string_view value);
   JsonObject& add(std::string_view key, const char* value) { return add(key, std::string_view{value}); }
   JsonObject& add(std::string_view key, bool value);
@@ -22,11 +22,12 @@ class JsonObject {
   JsonObject& add(std::string_view key, std::uint64_t value);
   JsonObject& add(std::string_view key, int value) { return add(key, std::int64_t{value}); }
   JsonObject& add(std::string_view key, unsigned value) { return add(key, std::uint64_t{value}); }
-  JsonObject& add(std::string_view key, double value);  // shortest form that reads back the same
+  JsonObject& add(std::string_view key,
+                  double value);  // shortest form that reads back the same; not finite: null
   /// `json` is already JSON.
   JsonObject& add_json(std::string_view key, std::string_view json);
-  /// The object closed. Call once.
-  [[nodiscard]] std::string take() &&;
+  /// The object closed. Call once, last.
+  [[nodiscard]] std::string take();
   /// Bytes so far, the closing brace included.
   [[nodiscard]] std::size_t size() const { return text_.size() + 1; }
 

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ftpd/limits.h"
@@ -51,7 +52,8 @@ class Header {
   simdjson::dom::object object_;
 };
 
-/// Parses headers, one after the other, in memory that it keeps. One for each thread.
+/// Parses headers, one after the other, in memory that it keeps. One for each thread. Build with
+/// -pthread, as the library is: the size of simdjson's parser depends on it.
 class HeaderParser {
  public:
   HeaderParser();
@@ -59,13 +61,17 @@ class HeaderParser {
   /// Checks everything that the protocol asks of a header: one UTF-8 JSON object and nothing else, no
   /// byte order mark, no duplicate key at any depth (compared after unescaping), nesting of at most
   /// limits::max_nesting, numbers within a double and integers within −2^63 … 2^64−1. The error is a
-  /// sentence for the peer. At least Buffer padding (simdjson::SIMDJSON_PADDING) bytes behind `text`
-  /// must be readable when `padded`; otherwise the text is copied first.
+  /// sentence for the peer. At least simdjson::SIMDJSON_PADDING bytes behind `text` must be readable
+  /// when `padded`; otherwise the text is copied first.
   [[nodiscard]] std::expected<Header, std::string> parse(std::string_view text, bool padded);
 
  private:
+  /// Duplicate keys and depth, from `container` down; what is wrong, or nothing.
+  [[nodiscard]] std::optional<std::string> check(simdjson::dom::element container, unsigned depth);
+
   simdjson::dom::parser parser_;
   std::vector<std::string_view> keys_;  // scratch for the search for duplicates
+  std::vector<char> copy_;              // of a text that has no padding of its own
 };
 
 /// A client's `id`, kept to be echoed: what is appended to a reply, type unchanged.
@@ -82,12 +88,13 @@ class RequestId {
   std::string json_;
 };
 
-/// What the framing itself has to know of a header.
+/// What the framing itself has to know of a header. `more` and `abort` are false too where they are
+/// of the wrong type: the operation refuses that.
 struct FrameInfo {
   std::uint64_t body_size = 0;
-  bool more = false;  // false too where `more` is of the wrong type: the operation refuses that
+  bool more = false;
   bool has_cmd = false;
-  bool abort = false;
+  bool abort = false;  // in Conversation::frame(): only of a request frame that continues, then more is false
 };
 
 /// The body's size and the framing fields. `first`: the first frame of a message, where a `put`

@@ -36,7 +36,8 @@ class TextLines {
   explicit TextLines(std::uint32_t max_header) : max_header_(max_header) {}
 
   /// Takes what it can of `input` (read and not consumed, oldest byte first) and says one thing.
-  /// Everything but `need_input` and `line` is final. An incomplete line stays unconsumed.
+  /// Everything but `need_input` and `line` is final. An incomplete line stays unconsumed, so the
+  /// owner's buffer holds at least max_header + 2 bytes.
   [[nodiscard]] Outcome advance(std::string_view input);
 
   /// Does the idle clock run on this input (given to advance() and left unconsumed)? At least two
@@ -50,9 +51,10 @@ class TextLines {
   [[nodiscard]] Outcome finish(std::string_view input);
 
  private:
+  [[nodiscard]] Step check(std::string_view line) const;
   [[nodiscard]] Outcome judge(std::string_view line, std::size_t consumed);
   std::uint32_t max_header_;
-  bool first_ = true;  // no line has been given out or skipped yet
+  bool first_ = true;  // no line has been given out yet
   bool seen_lf_ = false;
 };
 

@@ -4,7 +4,9 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -21,13 +23,16 @@ enum class Right : std::uint8_t { none, read, write, remove, exec, shell, admin 
 class Allowed {
  public:
   void add(Right right) { rights_ |= bit(right); }
+  void add_command(std::string command) { commands_.insert(std::move(command)); }
   [[nodiscard]] bool has(Right right) const { return right == Right::none || (rights_ & bit(right)) != 0; }
+  [[nodiscard]] bool has_command(std::string_view command) const { return commands_.contains(command); }
 
  private:
   static std::uint8_t bit(Right right) {
     return static_cast<std::uint8_t>(1U << static_cast<unsigned>(right));
   }
   std::uint8_t rights_ = 0;
+  std::set<std::string, std::less<>> commands_;
 };
 
 /// Who is at the other end, as far as it is known. 16 bytes: every connection keeps one.
@@ -54,7 +59,7 @@ struct Rules {
 struct Decision {
   enum class Verdict : std::uint8_t { allowed, denied, auth_required };
   Verdict verdict = Verdict::denied;
-  std::string why;  // the rule that decided, for people: `role "local" does not allow shell`
+  std::string why;  // for people, where it is no: `role "local" does not allow shell`
 };
 
 /// Pure: the same question gets the same answer.

@@ -1,12 +1,13 @@
 // Every system call that the project makes goes through here.
 //
 // Each wrapper has the signature and the manners of the call it names: the result, or -1 with errno
-// set. Two things are added: EINTR is retried here and nowhere else (except by `epoll_wait`, where it
-// reads as "no events"), and a test may make the Nth call fail (see FaultHook).
+// set. Two things are added: EINTR is retried here and nowhere else (except by `epoll_wait` and `poll`, where
+// it reads as "no events"), and a test may make the Nth call fail (see FaultHook).
 #pragma once
 
 #include <dirent.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -22,7 +23,8 @@
 namespace ftpd::sys {
 
 /// Asked before each call with the call's name; an errno other than 0 is returned to the caller
-/// instead of making the call. For tests: process-wide, null in production.
+/// instead of making the call (EINTR is retried, as the kernel's own is, and asks again). For tests:
+/// process-wide, null in production; any thread may be the one that asks.
 using FaultHook = int (*)(const char* call);
 void set_fault_hook(FaultHook hook);
 
@@ -30,6 +32,7 @@ void set_fault_hook(FaultHook hook);
 ssize_t read(int fd, void* data, size_t size);
 ssize_t write(int fd, const void* data, size_t size);
 ssize_t pread(int fd, void* data, size_t size, off_t offset);
+ssize_t preadv2(int fd, const iovec* parts, int count, off_t offset, int flags);
 ssize_t pwrite(int fd, const void* data, size_t size, off_t offset);
 ssize_t writev(int fd, const iovec* parts, int count);
 int openat2(int directory, const char* path, const open_how& how);
@@ -74,15 +77,20 @@ ssize_t sendmsg(int fd, const msghdr* message, int flags);
 int epoll_create1(int flags);
 int epoll_ctl(int epoll, int operation, int fd, epoll_event* event);
 int epoll_wait(int epoll, epoll_event* events, int capacity, int timeout_ms);
+int poll(pollfd* watched, nfds_t count, int timeout_ms);  // EINTR reads as "no events"
+int ioctl(int fd, unsigned long request, void* argument);
 int eventfd(unsigned initial, int flags);
 int signalfd(int fd, const sigset_t& mask, int flags);
+int pthread_sigmask(int how, const sigset_t& mask);  // returns the error number, as the call does
 
-// processes
+// processes; posix_spawnp returns the error number, as the call does
 int posix_spawnp(pid_t& pid, const char* file, const posix_spawn_file_actions_t& actions,
                  const posix_spawnattr_t& attributes, char* const argv[], char* const environment[]);
 int pidfd_open(pid_t pid, unsigned flags);
 int pidfd_send_signal(int pidfd, int signal);
 int kill(pid_t pid, int signal);
 int waitid(idtype_t type, id_t id, siginfo_t& out, int options);
+int prctl(int option, unsigned long argument);
+ssize_t getrandom(void* data, size_t size, unsigned flags);
 
 }  // namespace ftpd::sys

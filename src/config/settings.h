@@ -24,6 +24,8 @@ struct ServerSettings {
   std::uint64_t reply_queue = 4U << 20U;
   Duration text_idle = std::chrono::milliseconds{30};
   log::Level log = log::Level::info;
+
+  bool operator==(const ServerSettings&) const = default;
 };
 
 enum class DialectChoice : std::uint8_t { frame, text, both };
@@ -37,6 +39,8 @@ struct ListenSettings {
   std::string role = "local";
   LocalUsers local_users = LocalUsers::same;
   bool insecure = false;
+
+  bool operator==(const ListenSettings&) const = default;
 };
 
 struct RoleSettings {
@@ -50,12 +54,16 @@ struct RoleSettings {
   Duration kill_grace = std::chrono::seconds{5};
   std::uint64_t max_output = 64U << 20U;
   std::map<std::string, std::string> env;
+
+  bool operator==(const RoleSettings&) const = default;
 };
 
 struct Settings {
   ServerSettings server;
   std::vector<ListenSettings> listen = {ListenSettings{}};
   std::map<std::string, RoleSettings> roles = {{"local", RoleSettings{}}};
+
+  bool operator==(const Settings&) const = default;
 };
 
 using SettingsSnapshot = std::shared_ptr<const Settings>;

@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -12,14 +14,16 @@
 
 namespace ftpd {
 
-/// A socket address: IPv4, IPv6 or a Unix socket's path. A value. 28 bytes for the internet families
-/// plus an empty string, since every connection keeps its peer's.
+/// A socket address: IPv4, IPv6 or a Unix socket's path. A value, and a small one (40 bytes), since
+/// every connection keeps its peer's.
 class Address {
  public:
   Address() = default;
 
-  /// HOST:PORT, [V6]:PORT, :PORT (127.0.0.1) or unix:PATH. HOST is a literal address or "localhost":
-  /// names are not looked up. Errors are Reason::invalid and say what is allowed.
+  /// HOST:PORT, [V6]:PORT, :PORT (127.0.0.1) or unix:PATH. HOST is a literal address or "localhost"
+  /// (127.0.0.1): names are not looked up. V6 may end in %N, the number of an interface. PATH has 1 to
+  /// 107 bytes and is a file's, not an abstract name (unix(7)), which any user could take. Errors are
+  /// Reason::invalid and say what is allowed.
   [[nodiscard]] static Result<Address> parse(std::string_view text);
 
   /// As accept(2), getsockname(2) gave it.
@@ -36,24 +40,29 @@ class Address {
   [[nodiscard]] std::uint16_t port() const;
 
   /// The path of a Unix address.
-  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] const std::string& path() const;
 
   /// The form that parse() takes: 127.0.0.1:8080, [::1]:8080, unix:/run/ftpd/ftpd.sock ("unix:" for a
-  /// peer without a name).
+  /// peer without a name, "" for no address).
   [[nodiscard]] std::string text() const;
 
-  /// The host without the port: the key of limits for each address.
+  /// The host without the port: the key of limits for each address. An IPv4 peer has the same one
+  /// where it came over an IPv6 socket; all Unix peers share "unix".
   [[nodiscard]] std::string host() const;
 
   /// The internet address as IPv6 (IPv4 mapped), 16 bytes in network order. Zeros for others.
   [[nodiscard]] const in6_addr& ip() const { return ip_; }
 
  private:
+  [[nodiscard]] static Result<Address> parse_unix(std::string_view path);
+  [[nodiscard]] static Result<Address> parse_v6(std::string_view host);
+  [[nodiscard]] static Result<Address> parse_v4(std::string_view host);
+
   sa_family_t family_ = AF_UNSPEC;
   in_port_t port_ = 0;  // network order
   std::uint32_t scope_ = 0;
   in6_addr ip_{};
-  std::string path_;
+  std::shared_ptr<const std::string> path_;  // none unless Unix and named
 };
 
 }  // namespace ftpd

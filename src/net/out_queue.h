@@ -16,7 +16,7 @@ namespace ftpd {
 /// A file shared by the queue, the operation and jobs on the pool: closed when the last is done.
 using SharedFd = std::shared_ptr<const UniqueFd>;
 
-/// Costs 16 bytes while empty. Used on one loop.
+/// Costs 24 bytes while empty. Used on one loop.
 class OutQueue {
  public:
   /// Names a place kept by reserve(); never reused within a connection.
@@ -31,9 +31,10 @@ class OutQueue {
 
   void push(std::string_view bytes);  // copied; small neighbours are joined
   void push(std::string&& bytes);
+  void push(const char* text) { push(std::string_view(text)); }
   void push_file(FileRange range);
 
-  /// Keeps a place; nothing behind it leaves before fill(). fill() may be called once a ticket.
+  /// Keeps a place; nothing behind it leaves before fill(). fill() is called once a ticket.
   [[nodiscard]] Ticket reserve();
   void fill(Ticket ticket, std::string&& bytes);
 
@@ -49,12 +50,15 @@ class OutQueue {
   };
   /// Sends at most about `budget` bytes.
   [[nodiscard]] Progress drain(Stream& stream, std::size_t budget);
+  /// errno, with Progress::failed.
   [[nodiscard]] int error() const;
 
   /// With Progress::cold: what the pool has to read (at most warm_size bytes of it).
   static constexpr std::size_t warm_size = 1U << 20U;
+  /// What is left of the file at the front; only while there is one.
   [[nodiscard]] const FileRange& front_file() const;
-  void warmed(std::size_t size);
+  /// The first `size` bytes of front_file() were read: they go out without another look.
+  void warmed(std::uint64_t size);
 
   [[nodiscard]] bool empty() const { return impl_ == nullptr; }
   /// Bytes in memory, tickets counted as 64: what `reply_queue` bounds.
@@ -71,6 +75,7 @@ class OutQueue {
   Impl& impl();
   std::unique_ptr<Impl, Forget> impl_;  // none while empty
   std::uint64_t sent_ = 0;
+  Ticket next_ticket_ = 0;
 };
 
 }  // namespace ftpd

@@ -36,7 +36,10 @@ class Stream {
   [[nodiscard]] int fd() const { return fd_.get(); }
 
   [[nodiscard]] Moved read(std::span<char> into);
-  [[nodiscard]] Moved write(std::span<const iovec> parts);
+  /// Whether more bytes follow at once, so that a packet which they could fill waits for them
+  /// (send(2), MSG_MORE).
+  enum class Follow : std::uint8_t { nothing, more };
+  [[nodiscard]] Moved write(std::span<const iovec> parts, Follow follow = Follow::nothing);
   /// From a file or memfd at `offset`, which advances. `ended` where the file is shorter than asked.
   [[nodiscard]] Moved send_file(int file, std::uint64_t& offset, std::size_t size);
   /// Socket to pipe. `blocked` for an empty socket or a full pipe.

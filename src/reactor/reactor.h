@@ -9,10 +9,12 @@
 
 #include <sys/epoll.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -69,23 +71,39 @@ class Reactor {
     Watch* watch = nullptr;
     std::uint32_t generation = 0;
   };
+  static constexpr std::size_t batch = 256;
+  using Events = std::array<epoll_event, batch>;
 
-  Reactor(UniqueFd epoll, UniqueFd wake, TimeSource now);
+  Reactor(UniqueFd epoll, UniqueFd wake_event, TimeSource time_source);
   void wake();
+
+  // The phases of a turn.
+  [[nodiscard]] Result<std::size_t> wait(TimePoint deadline);
+  [[nodiscard]] int timeout_ms(TimePoint deadline) const;
+  void hand_out(std::size_t count);
+  void fire_timers();
+  void run_tasks();
+  void run_posts();
+  void run_deferred();
+
+  [[nodiscard]] Watch* find(std::uint64_t key) const;
+  void retry_lost();
 
   UniqueFd epoll_;
   UniqueFd wake_;  // eventfd: post() and stop()
   TimeSource time_source_;
   TimePoint now_;
+  std::unique_ptr<Events> events_ = std::make_unique<Events>();
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_slots_;
+  std::vector<std::uint64_t> lost_;  // watches that epoll refused to take back, tried again each turn
   TimerHeap timers_;
-  std::vector<Task*> ready_;
+  std::vector<Task*> ready_;  // null where one was cancelled
   std::deque<std::move_only_function<void()>> deferred_;
   std::mutex posted_mutex_;
   std::vector<std::move_only_function<void()>> posted_;
+  std::vector<std::move_only_function<void()>> running_posts_;  // loop thread only
   std::atomic<bool> stopping_{false};
-  std::atomic<bool> woken_{false};
   std::atomic<std::uint64_t> turns_{0};
 };
 
@@ -99,11 +117,13 @@ class Watch {
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
-  /// `events` are EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLEXCLUSIVE. Interest 0 keeps the descriptor out
+  /// `events` are EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLEXCLUSIVE; a watch already started is stopped
+  /// first. The handler sees what it asked for, EPOLLHUP and EPOLLERR. Interest 0 keeps the descriptor out
   /// of epoll altogether, since EPOLLHUP and EPOLLERR come unasked (epoll_ctl(2)).
   [[nodiscard]] Result<void> start(Reactor& reactor, int fd, std::uint32_t events, Handler handler);
 
   /// No system call where nothing changed. After an EPOLLEXCLUSIVE start only 0 and the same again.
+  /// Where the kernel has no memory for it now, the reactor tries again by itself.
   void set_interest(std::uint32_t events);
   [[nodiscard]] std::uint32_t interest() const { return interest_; }
 
@@ -113,11 +133,15 @@ class Watch {
 
  private:
   friend class Reactor;
+  [[nodiscard]] std::uint64_t key() const;
+  [[nodiscard]] int control(std::uint32_t events);
+
   Reactor* reactor_ = nullptr;
   Handler handler_;
   int fd_ = -1;
   std::uint32_t slot_ = 0;
-  std::uint32_t interest_ = 0;
+  std::uint32_t interest_ = 0;    // wanted
+  std::uint32_t registered_ = 0;  // what epoll has; 0: the descriptor is not in it
 };
 
 /// Something to do in the next turn without waiting for an event: a connection that stopped for

@@ -1,6 +1,7 @@
 // Absolute-deadline timers of one reactor.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -22,6 +23,7 @@ class TimerHeap {
 
   /// `never` when none is armed.
   [[nodiscard]] TimePoint earliest() const;
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
 
   /// Takes out and returns a timer whose deadline is not after `now`; null when there is none.
   [[nodiscard]] Timer* take_due(TimePoint now);

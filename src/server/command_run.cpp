@@ -37,7 +37,7 @@ void CommandRun::start() {
     spawn(std::move(*slot));
     return;
   }
-  timer_.arm(deadline_after(services_.reactor.now(), plan_.role->settings.queue_timeout));
+  timer_.arm(services_.reactor.now() + plan_.role->settings.queue_timeout);  // zero: busy at once
   place_ = plan_.role->commands->wait(services_.reactor,
                                       [this](CommandQueue::Slot slot) { spawn(std::move(slot)); });
 }

@@ -1,6 +1,7 @@
 // The only path type that the store takes: relative, below one root. See ftpd-protocol(7), "Paths".
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -12,6 +13,9 @@ namespace ftpd {
 /// (symbolic links are openat2's business).
 class RelPath {
  public:
+  static constexpr std::size_t max_size = 4096;      // bytes in all
+  static constexpr std::size_t max_component = 255;  // bytes of one component
+
   /// Refused (Reason::invalid): empty, absolute, over 4,096 bytes, not UTF-8, a component that is
   /// empty, ".", ".." or over 255 bytes, NUL or another control character (below 0x20, or 0x7f), a
   /// first component ".ftpd".
@@ -25,9 +29,9 @@ class RelPath {
   [[nodiscard]] const std::string& text() const { return text_; }
   [[nodiscard]] const char* c_str() const { return text_.c_str(); }
 
-  /// The directory that holds it (the root for a single component).
+  /// The directory that holds it (the root for a single component, and for the root).
   [[nodiscard]] RelPath parent() const;
-  /// The last component.
+  /// The last component ("." for the root). Its data() ends in a NUL; valid while this path lives.
   [[nodiscard]] std::string_view name() const;
 
   friend bool operator==(const RelPath&, const RelPath&) = default;

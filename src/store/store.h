@@ -9,8 +9,9 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -41,7 +42,9 @@ struct OpenFile {
   bool in_memory = false;  // tmpfs or ramfs
 };
 
-class Store {
+class Staging;
+
+class Store : public std::enable_shared_from_this<Store> {
  public:
   struct Options {
     bool durable = true;               // flush file and directory before a commit returns
@@ -76,16 +79,21 @@ class Store {
   /// Begins an upload: makes the staged file and reserves its room. See Upload.
   [[nodiscard]] Result<Upload> begin_upload(UploadRequest request);
 
+  /// The whole upload of a file whose bytes are at hand, as one job: what begin_upload, write and commit
+  /// do, in fewer system calls. `request.size`, where given, is the size of `bytes`.
+  [[nodiscard]] Result<void> put_small(UploadRequest request, std::span<const char> bytes);
+
+  /// Bytes that an upload may still take on the root's file system.
+  [[nodiscard]] Result<std::uint64_t> free_space() const;
+
   /// Files of this root live in memory (tmpfs, ramfs): moving bytes never waits for a disk.
   [[nodiscard]] bool in_memory() const { return in_memory_; }
   [[nodiscard]] const std::string& directory() const { return directory_; }
 
  private:
   friend class Upload;
-  struct Staging;
   Store(std::string directory, Options options, UniqueFd root);
-  [[nodiscard]] Result<void> prepare_staging();
-  void remove_dead_staging() const;
+  [[nodiscard]] Result<void> put_with_parents(UploadRequest request, std::span<const char> bytes);
 
   std::string directory_;
   Options options_;

@@ -24,7 +24,7 @@ struct UploadRequest {
   std::optional<timespec> mtime;
   bool replace = true;   // false: `exists` when the name is taken, at the start and again, without a
                          // race, at the commit (renameat2, RENAME_NOREPLACE)
-  bool parents = false;  // make missing directories (0755)
+  bool parents = false;  // make missing directories (0755, less the umask) at the commit
 };
 
 /// Owned by one operation. The calls block (pool) but for write_from_pipe() and write() of a store
@@ -39,7 +39,7 @@ class Upload {
   Upload& operator=(Upload&&) noexcept;
   ~Upload();
 
-  /// Appends. All or an Error (a short write is continued).
+  /// Appends. All, or an Error (a short write is continued): then the upload is only fit to be destroyed.
   [[nodiscard]] Result<void> write(std::span<const char> bytes);
 
   /// Appends up to `size` bytes that wait in `pipe` (splice); the count that was moved, less than

@@ -1,0 +1,48 @@
+// Where an upload is to appear: the directory that holds the name, and whether the name may be taken.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "store/rel_path.h"
+#include "store/staging.h"
+
+namespace ftpd {
+
+/// Is a directory's descriptor to be flushed later? That one needs read permission.
+enum class Flush : bool { no, yes };
+
+/// The directory of a path; for a single component that is the root's own descriptor, borrowed.
+class Destination {
+ public:
+  /// Reason::not_found where the directory is missing.
+  [[nodiscard]] static Result<Destination> open(int root, const RelPath& path, Flush flush);
+
+  /// The same, and makes the directories that are missing (0755, less the umask).
+  [[nodiscard]] static Result<Destination> open_or_make(int root, const RelPath& path, Flush flush);
+
+  [[nodiscard]] int fd() const { return directory_ ? directory_.get() : root_; }
+
+  /// May a file take the name? Reason::is_directory, Reason::denied (a link, a special file),
+  /// Reason::exists (a file, where `taken` refuses).
+  [[nodiscard]] Result<void> check(const RelPath& path, Taken taken) const;
+
+  /// The new name, and the directories that were made, to stable storage.
+  [[nodiscard]] Result<void> flush() const;
+
+  /// Removes the directories that were made, unless somebody uses them by now.
+  void remove_made() const;
+
+ private:
+  explicit Destination(int root) : root_(root) {}
+  [[nodiscard]] Result<void> make(const std::string& path, Flush flush);
+
+  int root_;
+  UniqueFd directory_;             // empty: the root
+  std::vector<std::string> made_;  // below the root, outermost first
+};
+
+}  // namespace ftpd

@@ -1,0 +1,44 @@
+// The rows of the benchmark: each measures one kind of work and prints its figures.
+#pragma once
+
+#include <sys/types.h>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "peers.h"
+
+namespace bench {
+
+struct Settings {
+  Scale scale;
+  /// The daemon's program. Empty: the minimal server stands in for it, and the ratios that ought to be 1 show
+  /// how far the machine's noise goes.
+  std::filesystem::path ftpd;
+  /// Ours, on a memory file system; removed at the end.
+  std::filesystem::path directory;
+};
+
+/// What is measured: a daemon with defaults but for durability = "none" and max_output, on a free port.
+class Subject {
+ public:
+  explicit Subject(const Settings& settings);
+
+  [[nodiscard]] std::uint16_t port() const { return server_.port; }
+  [[nodiscard]] pid_t pid() const { return server_.process.pid(); }
+  [[nodiscard]] const std::filesystem::path& root() const { return root_; }
+
+ private:
+  std::filesystem::path root_;
+  Server server_;
+};
+
+void upload_row(const Settings& settings);
+void download_row(const Settings& settings);
+void output_row(const Settings& settings);
+void ping_row(const Settings& settings);
+void exec_row(const Settings& settings);
+void latency_row(const Settings& settings);
+void memory_row(const Settings& settings);
+
+}  // namespace bench
