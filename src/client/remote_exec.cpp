@@ -182,7 +182,6 @@ std::string exec_request(const Options& options, Input input) {
   if (options.cwd) request.add("cwd", *options.cwd);
   if (!options.environment.empty()) request.add_json("env", json_map(options.environment));
   if (options.timeout) request.add("timeout_ms", std::int64_t{options.timeout->count()});
-  if (options.form == Form::human) request.add("stream", true);
   // We never shut down our sending side while we wait, so an end of input means that we are gone.
   request.add("on_eof", "kill");
   if (input == Input::frames) request.add("more", true);

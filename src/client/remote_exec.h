@@ -11,7 +11,7 @@ namespace ftpd::client {
 
 enum class Input : std::uint8_t { none, frames };
 
-/// `stream` is asked for where people watch; a JSON result wants everything in one piece.
+/// All output in one reply when the command has ended. Standard input follows in frames of its own.
 [[nodiscard]] std::string exec_request(const Options& options, Input input);
 
 /// The command's own status, 128+N for signal N, 137 for `out_of_memory`; a refusal or a command that

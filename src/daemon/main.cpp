@@ -121,7 +121,8 @@ int serve(const LoadedSettings& loaded) {
   auto pool = std::make_unique<Offload>(std::max(4U, 2 * cpus));
   auto descendants = Descendants::create(**reactor, *pool);
   if (!descendants) return fail_to_start(descendants.error());
-  auto spawner = std::make_unique<ThreadSpawner>(cpus, **descendants);
+  // Each of its threads sleeps while a child is on its way to exec (vfork(2)), so there are more than CPUs.
+  auto spawner = std::make_unique<ThreadSpawner>(4 * cpus, **descendants);
 
   server =
       std::make_unique<Server>(settings, std::move(*roles),

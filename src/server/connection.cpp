@@ -85,6 +85,11 @@ void Connection::on_ready(std::uint32_t events) {
 void Connection::on_timer() {
   timer_deadline_ = never;
   const TimePoint now = services().reactor.now();
+  if (!out_.empty() && session_ != nullptr && session_->reply_patience() != Duration::zero() && !replies_wait()) {
+    session_->on_silence();
+    pump();
+    return;
+  }
   if (now < deadline()) {
     rest();
     return;
@@ -179,7 +184,8 @@ bool Connection::read_some(Turn& turn) {
     case Moved::How::some:
       turn.spend(moved.count);
       services.counters.bytes_received.add(moved.count);
-      if (moved.count < asked) readable_ = false;  // epoll tells when more comes
+      // epoll tells when more comes; after a reset it tells nothing more, and the end is still to be read.
+      if (moved.count < asked && !reset_) readable_ = false;
       return true;
     case Moved::How::blocked: readable_ = false; return false;
     case Moved::How::ended: input_ended_ = true; return true;
@@ -242,6 +248,7 @@ bool Connection::output_has_room() const {
 void Connection::flush(Turn& turn) {
   if (out_.memory() > Host::output_high) output_was_high_ = true;
   if (out_.empty() || blocked_ || reset_ || (warming_ != nullptr && warming_->pending())) return;
+  if (replies_wait()) return;
   turn.bytes = std::max<std::size_t>(turn.bytes, 64 * 1024);  // reading never starves writing
   const bool had_room = output_has_room();
   const std::uint64_t before = out_.sent();
@@ -271,6 +278,13 @@ void Connection::flush(Turn& turn) {
     if (session_ != nullptr) session_->on_output_room();
   }
   if (!had_room && output_has_room()) schedule();
+}
+
+bool Connection::replies_wait() const {
+  if (life_ != Life::OPEN || input_ended_ || session_ == nullptr) return false;
+  const Duration patience = session_->reply_patience();
+  if (patience == Duration::zero() || out_.memory() > services().settings->server.reply_queue / 2) return false;
+  return has_input() || services().reactor.now() < since_ + patience;
 }
 
 void Connection::warm_front_file() {
@@ -388,6 +402,7 @@ TimePoint Connection::deadline() const {
   const ServerSettings& server = services().settings->server;
   if (life_ == Life::CLOSING) return since_ + closing_time;
   if (blocked_ && !out_.empty()) return deadline_after(since_, server.stall_timeout);
+  if (!out_.empty() && replies_wait()) return since_ + session_->reply_patience();
   if (reset_) return never;  // what is still under way ends by itself
   switch (awaiting_) {
     case Awaiting::request: return out_.empty() ? deadline_after(since_, server.idle_timeout) : never;

@@ -91,6 +91,7 @@ class Connection {
   [[nodiscard]] bool read_some(Turn& turn);
   void decide_dialect();
   void flush(Turn& turn);
+  [[nodiscard]] bool replies_wait() const;
   void warm_front_file();
   void lose(std::string_view reason);
   void begin_closing();

@@ -66,7 +66,7 @@ bool FrameSession::wants_input() const {
       conversation_.body_remaining() > 0) {
     return active_->body_room() > 0;
   }
-  if (conversation_.idle()) return may_begin();
+  if (conversation_.state() != Conversation::State::RESPOND && conversation_.idle()) return may_begin();
   return true;  // RESPOND and a held request too: up to the buffer's end, so that an end of input is seen
 }
 
@@ -136,6 +136,7 @@ void FrameSession::begin_request(const Header& header) {
     return refuse({.status = Status::shutting_down, .message = "the daemon is stopping"});
   }
   row_ = find_operation(**cmd);
+  note_old_upload(header);
   if (row_ == nullptr) {
     if (known_but_not_built(**cmd)) {
       return refuse(
@@ -145,6 +146,22 @@ void FrameSession::begin_request(const Header& header) {
                    .message = fmt::format("there is no command \"{}\"; hello lists those there are", **cmd)});
   }
   run(*row_, {header, conversation_.frame(), id_});
+}
+
+void FrameSession::note_old_upload(const Header& header) {
+  // Old clients announce an upload by `filesize` alone, send one after the other, read no reply and
+  // close. A reply that has reached such a client by then turns its close into a reset, and what it had
+  // sent but the kernel had not delivered is lost. So its replies wait until it is silent. One that does
+  // read waits for its first reply: its silence shows that, and it is never made to wait again.
+  const bool old = row_ != nullptr && row_->overlaps && !header.has("data_size");
+  if (!old) {
+    reply_patience_ = Duration::zero();
+  } else if (!uploads_in_old_spelling_) {
+    uploads_in_old_spelling_ = true;
+    reply_patience_ = std::chrono::milliseconds{10};
+  } else if (reply_patience_ != Duration::zero()) {
+    reply_patience_ = std::chrono::milliseconds{250};
+  }
 }
 
 std::expected<void, Failure> FrameSession::admit(const Request& request) {

@@ -31,6 +31,8 @@ class FrameSession final : public Session, public Host {
   void on_output_room() override;
   void on_stall() override;
   void on_shutdown() override;
+  [[nodiscard]] Duration reply_patience() const override { return reply_patience_; }
+  void on_silence() override { reply_patience_ = Duration::zero(); }
   [[nodiscard]] Awaiting awaiting() const override;
   [[nodiscard]] bool idle() const override;
 
@@ -60,6 +62,7 @@ class FrameSession final : public Session, public Host {
   void run(const OperationRow& row, const Request& request);
   [[nodiscard]] bool must_wait(const OperationRow* row, const Header& header) const;
   void refuse(const Failure& failure);
+  void note_old_upload(const Header& header);
   void on_message_end();
   void drop_active();
   void bury(std::unique_ptr<Operation> operation);
@@ -68,10 +71,12 @@ class FrameSession final : public Session, public Host {
   Connection& connection_;
   Conversation conversation_;
   RequestId id_;
-  const OperationRow* row_ = nullptr;  // of the active operation, for the log
+  const OperationRow* row_ = nullptr;  // of the request begun last
   std::unique_ptr<Operation> active_;
   std::vector<Settling> settling_;
   std::unique_ptr<std::string> held_header_;  // a request that waits until all is settled
+  Duration reply_patience_ = Duration::zero();
+  bool uploads_in_old_spelling_ = false;
   bool close_after_reply_ = false;
   bool end_of_input_told_ = false;
 };

@@ -68,6 +68,11 @@ class Session {
   /// The daemon is stopping and waits no longer.
   virtual void on_shutdown() = 0;
 
+  /// How long the peer must have been silent before the queued replies go out; zero: at once.
+  [[nodiscard]] virtual Duration reply_patience() const { return Duration::zero(); }
+  /// It was silent for that long.
+  virtual void on_silence() {}
+
   [[nodiscard]] virtual Awaiting awaiting() const = 0;
 
   /// No request is under way and nothing is owed to the peer by an operation.
