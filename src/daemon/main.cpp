@@ -1,6 +1,7 @@
 // ftpd(8): wires everything, decides nothing.
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -112,6 +113,7 @@ int serve(const LoadedSettings& loaded) {
 
   const auto signals = {SIGTERM, SIGINT, SIGHUP};
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the process's limit is an error of one upload (EFBIG)
   block_signals({SIGTERM, SIGINT, SIGHUP, SIGCHLD});
 
   auto reactor = Reactor::create();
@@ -181,5 +183,6 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   ftpd::occupy_standard_streams();
+  ::umask(022);  // of directories made on the way, and of commands: whatever the daemon was started from
   return ftpd::run(argc, argv);
 }

@@ -67,11 +67,11 @@ void CommandRun::on_started(Result<std::unique_ptr<Child>> child) {
   auto watched =
       ended_watch_.start(reactor, child_->pidfd(), EPOLLIN, Handler::to<&CommandRun::on_ended>(*this));
   if (watched) {
-    watched = output_watch_.start(reactor, child_->output.get(), EPOLLIN,
+    watched = output_.watch.start(reactor, child_->output.get(), EPOLLIN,
                                   Handler::to<&CommandRun::on_output>(*this));
   }
   if (watched && child_->errors) {
-    watched = errors_watch_.start(reactor, child_->errors.get(), EPOLLIN,
+    watched = errors_.watch.start(reactor, child_->errors.get(), EPOLLIN,
                                   Handler::to<&CommandRun::on_errors>(*this));
   }
   if (watched && child_->input) {
@@ -81,7 +81,7 @@ void CommandRun::on_started(Result<std::unique_ptr<Child>> child) {
     fail_with(failure_of(watched.error()));
     return;
   }
-  if (output_paused_) output_watch_.set_interest(0);
+  if (output_paused_) pause_output();
   if (ending_early_) {
     signal_tree(SIGTERM);
     timer_.arm(deadline_after(reactor.now(), plan_.role->settings.kill_grace));
@@ -93,6 +93,14 @@ void CommandRun::fail_with(const Failure& failure) {
   state_ = State::DONE;
   slot_ = {};
   owner_.on_run_failed(failure);
+}
+
+void CommandRun::detach() {
+  timer_.disarm();
+  place_ = {};
+  starting_.abandon();
+  signalling_.abandon();
+  for (Watch* const watch : {&output_.watch, &errors_.watch, &input_watch_, &ended_watch_}) watch->stop();
 }
 
 // --- standard input
@@ -138,68 +146,71 @@ void CommandRun::on_input(std::uint32_t /*events*/) { write_input(); }
 // --- output
 
 void CommandRun::on_output(std::uint32_t /*events*/) {
-  if (take(child_->output, output_watch_, stdout_)) return;
+  if (take(output_)) return;
   finish_if_done();
 }
 
 void CommandRun::on_errors(std::uint32_t /*events*/) {
-  if (take(child_->errors, errors_watch_, stderr_)) return;
+  if (take(errors_)) return;
   finish_if_done();
 }
 
-bool CommandRun::take(UniqueFd& pipe, Watch& watch, Spool& spool) {
+bool CommandRun::take(Outlet& outlet) {
   constexpr std::size_t splice_size = 1U << 20U;
-  const std::uint64_t kept = stdout_.size() + stderr_.size();
+  UniqueFd& pipe = child_.get()->*outlet.pipe;
+  const std::uint64_t kept = output_.spool.size() + errors_.spool.size();
   const std::uint64_t room =
       plan_.role->settings.max_output - std::min(kept, plan_.role->settings.max_output);
-  if (plan_.output == Output::kept && spool.in_file() && room > 0) {
-    const auto moved =
-        spool.splice_from(pipe.get(), static_cast<std::size_t>(std::min<std::uint64_t>(room, splice_size)));
-    if (moved && *moved > 0) return true;
-    if (!moved && moved.error().number == EAGAIN) return false;
-    if (!moved) truncated_ = true;  // the spool can take no more (memory): say so, lose nothing else
-    if (moved) close_pipe(pipe, watch);
-    if (moved) return false;
+  if (outlet.spool.in_file() && room > 0 && !truncated_) {
+    const auto moved = outlet.spool.splice_from(
+        pipe.get(), static_cast<std::size_t>(std::min<std::uint64_t>(room, splice_size)));
+    if (moved) {
+      if (*moved == 0) close_pipe(pipe, outlet.watch);
+      return *moved > 0;
+    }
+    if (moved.error().number == EAGAIN) return false;
+    truncated_ = true;  // the spool can take no more: say so, and let the command go on
   }
   thread_local std::array<char, 64 * 1024> scratch;
   const ssize_t got = sys::read(pipe.get(), scratch.data(), scratch.size());
   if (got < 0 && errno == EAGAIN) return false;
   if (got <= 0) {
-    close_pipe(pipe, watch);
+    close_pipe(pipe, outlet.watch);
     return false;
   }
   const std::string_view bytes{scratch.data(), static_cast<std::size_t>(got)};
   if (plan_.output == Output::live) {
-    owner_.on_run_output(bytes);
+    owner_.on_run_output(outlet.stream, bytes);
   } else {
-    keep(spool, bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(room, bytes.size()))));
+    keep(outlet, bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(room, bytes.size()))));
     if (bytes.size() > room) truncated_ = true;
   }
   return true;
 }
 
-void CommandRun::keep(Spool& spool, std::string_view bytes) {
+void CommandRun::keep(Outlet& outlet, std::string_view bytes) {
   if (bytes.empty() || truncated_) return;
-  const bool was_in_file = spool.in_file();
-  if (!spool.append(bytes)) {
+  const bool was_in_file = outlet.spool.in_file();
+  if (!outlet.spool.append(bytes)) {
     truncated_ = true;
     return;
   }
-  if (!was_in_file && spool.in_file()) {
+  if (!was_in_file && outlet.spool.in_file()) {
     // Much output: larger moves from now on (refused over pipe-user-pages-soft, which is fine).
-    const int pipe = &spool == &stdout_ ? child_->output.get() : child_->errors.get();
-    static_cast<void>(sys::fcntl(pipe, F_SETPIPE_SZ, 1L << 20U));
+    static_cast<void>(sys::fcntl((child_.get()->*outlet.pipe).get(), F_SETPIPE_SZ, 1L << 20U));
   }
 }
 
 void CommandRun::pause_output() {
   output_paused_ = true;
-  if (output_watch_.started()) output_watch_.set_interest(0);
+  if (output_.watch.started()) output_.watch.set_interest(0);
+  if (errors_.watch.started()) errors_.watch.set_interest(0);
 }
 
 void CommandRun::resume_output() {
   output_paused_ = false;
-  if (output_watch_.started()) output_watch_.set_interest(EPOLLIN);
+  if (output_.watch.started()) output_.watch.set_interest(EPOLLIN);
+  if (errors_.watch.started()) errors_.watch.set_interest(EPOLLIN);
 }
 
 void CommandRun::close_pipe(UniqueFd& pipe, Watch& watch) {
@@ -268,9 +279,9 @@ void CommandRun::signal_tree(int signal) {
       [this](int sent) {
         if (sent != SIGKILL || state_ != State::DRAINING) return;
         // Everything that could write is dead: what the pipes still hold is all there is.
-        while (child_->output && take(child_->output, output_watch_, stdout_)) {
+        while (child_->output && take(output_)) {
         }
-        while (child_->errors && take(child_->errors, errors_watch_, stderr_)) {
+        while (child_->errors && take(errors_)) {
         }
         finish();
       });

@@ -25,14 +25,16 @@ struct RunEnd {
   std::uint64_t duration_ms = 0;
 };
 
+enum class OutputStream : std::uint8_t { standard_output, standard_error };
+
 /// Where a run's events go. Called on the loop; the owner may destroy the run in on_run_failed() and
 /// on_run_end() only through Reactor::defer.
 class RunOwner {
  public:
   /// It never started: `busy`, `not_found`, `denied` …
   virtual void on_run_failed(const Failure& failure) = 0;
-  /// Live runs only: output as it comes, both streams in order.
-  virtual void on_run_output(std::string_view bytes) = 0;
+  /// Live runs only: output as it comes. An owner with more than enough unsent calls pause_output().
+  virtual void on_run_output(OutputStream stream, std::string_view bytes) = 0;
   /// All output has been taken, and the command has ended.
   virtual void on_run_end(const RunEnd& end) = 0;
   /// feed() has room again.
@@ -64,6 +66,10 @@ class CommandRun {
   /// Takes its turn (or a place in the queue), then starts the command.
   void start();
 
+  /// The owner goes before the run does: it is told nothing more. What runs goes on until the run is
+  /// destroyed.
+  void detach();
+
   // Standard input. feed() takes all it is given; give it no more than input_room().
   [[nodiscard]] std::size_t input_room() const;
   void feed(std::string_view bytes);
@@ -77,8 +83,8 @@ class CommandRun {
   void pause_output();
   void resume_output();
 
-  [[nodiscard]] Spool& stdout_spool() { return stdout_; }
-  [[nodiscard]] Spool& stderr_spool() { return stderr_; }
+  [[nodiscard]] Spool& stdout_spool() { return output_.spool; }
+  [[nodiscard]] Spool& stderr_spool() { return errors_.spool; }
 
  private:
   /// QUEUED -> STARTING -> RUNNING -> (the child has ended) DRAINING -> DONE
@@ -94,9 +100,16 @@ class CommandRun {
   void on_ended(std::uint32_t events);
   void on_timer();
 
+  /// One of the command's output pipes, and where its bytes go.
+  struct Outlet {
+    OutputStream stream;
+    UniqueFd Child::* pipe;
+    Watch watch{};
+    Spool spool{};
+  };
   /// False: nothing more to read now.
-  [[nodiscard]] bool take(UniqueFd& pipe, Watch& watch, Spool& spool);
-  void keep(Spool& spool, std::string_view bytes);
+  [[nodiscard]] bool take(Outlet& outlet);
+  void keep(Outlet& outlet, std::string_view bytes);
   void close_pipe(UniqueFd& pipe, Watch& watch);
   void signal_tree(int signal);
   void finish_if_done();
@@ -120,15 +133,13 @@ class CommandRun {
   Job starting_;
   Job signalling_;
   std::unique_ptr<Child> child_;
-  Watch output_watch_;
-  Watch errors_watch_;
+  Outlet output_{OutputStream::standard_output, &Child::output};
+  Outlet errors_{OutputStream::standard_error, &Child::errors};
   Watch input_watch_;
   Watch ended_watch_;
   Timer timer_;
   TimePoint started_;
   std::string pending_input_;
-  Spool stdout_;
-  Spool stderr_;
 };
 
 }  // namespace ftpd

@@ -85,7 +85,8 @@ void Connection::on_ready(std::uint32_t events) {
 void Connection::on_timer() {
   timer_deadline_ = never;
   const TimePoint now = services().reactor.now();
-  if (!out_.empty() && session_ != nullptr && session_->reply_patience() != Duration::zero() && !replies_wait()) {
+  if (!out_.empty() && session_ != nullptr && session_->reply_patience() != Duration::zero() &&
+      !replies_wait()) {
     session_->on_silence();
     pump();
     return;
@@ -283,7 +284,8 @@ void Connection::flush(Turn& turn) {
 bool Connection::replies_wait() const {
   if (life_ != Life::OPEN || input_ended_ || session_ == nullptr) return false;
   const Duration patience = session_->reply_patience();
-  if (patience == Duration::zero() || out_.memory() > services().settings->server.reply_queue / 2) return false;
+  if (patience == Duration::zero() || out_.memory() > services().settings->server.reply_queue / 2)
+    return false;
   return has_input() || services().reactor.now() < since_ + patience;
 }
 

@@ -19,7 +19,8 @@ Read<RelPath> path_field(const Header& header, std::string_view key, RootIs root
 
 Read<void> refuse_unbuilt(const Header& header, std::initializer_list<std::string_view> keys) {
   for (const std::string_view key : keys) {
-    if (header.has(key)) {
+    const auto asked = header.boolean(key);
+    if (header.has(key) && !(asked && *asked == false)) {  // `"wait":false` asks for nothing
       return std::unexpected(Failure{.status = Status::unsupported,
                                      .message = fmt::format("{}: not built in this version", key)});
     }

@@ -37,7 +37,10 @@ void FrameSession::consume(Buffer& input, Turn& turn) {
     const Conversation::Outcome outcome = conversation_.advance(bytes, services().parser, true);
     switch (outcome.step) {
       case Conversation::Step::need_input: input.consume(outcome.consumed); return;
-      case Conversation::Step::header: on_header(outcome.bytes, turn); break;
+      case Conversation::Step::header:
+        body_at_hand_ = bytes.size() - outcome.consumed;
+        on_header(outcome.bytes, turn);
+        break;
       case Conversation::Step::body:
         if (active_ != nullptr) active_->on_body(outcome.bytes);
         break;
@@ -145,7 +148,7 @@ void FrameSession::begin_request(const Header& header) {
     return refuse({.status = Status::unknown_command,
                    .message = fmt::format("there is no command \"{}\"; hello lists those there are", **cmd)});
   }
-  run(*row_, {header, conversation_.frame(), id_});
+  run(*row_, {header, conversation_.frame(), id_, body_at_hand_});
 }
 
 void FrameSession::note_old_upload(const Header& header) {
@@ -234,6 +237,7 @@ void FrameSession::drop_active() {
 }
 
 void FrameSession::bury(std::unique_ptr<Operation> operation) {
+  operation->detach();
   // One of its member functions may be on the stack.
   services().reactor.defer([operation = std::move(operation)] {});
 }
@@ -278,7 +282,10 @@ void FrameSession::on_end_of_input(Buffer& input) {
   if (conversation_.state() == Conversation::State::RESPOND) {
     if (active_ == nullptr || end_of_input_told_) return;
     end_of_input_told_ = true;
-    if (active_->on_end_of_input() == Operation::EndOfInput::gone) drop_active();
+    if (active_->on_end_of_input() == Operation::EndOfInput::gone) {
+      drop_active();
+      connection_.schedule();
+    }
     return;
   }
   if (!conversation_.idle()) {

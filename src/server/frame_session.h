@@ -75,6 +75,7 @@ class FrameSession final : public Session, public Host {
   std::unique_ptr<Operation> active_;
   std::vector<Settling> settling_;
   std::unique_ptr<std::string> held_header_;  // a request that waits until all is settled
+  std::size_t body_at_hand_ = 0;
   Duration reply_patience_ = Duration::zero();
   bool uploads_in_old_spelling_ = false;
   bool close_after_reply_ = false;

@@ -19,6 +19,7 @@ struct ExecRequest {
   RelPath directory = RelPath::root();
   Duration timeout{};
   bool merge = false;
+  CommandRun::Output output = CommandRun::Output::kept;
   bool has_input = false;
   OnEnd on_eof = OnEnd::finish;
 };
@@ -30,6 +31,11 @@ class Exec final : public Operation, public RunOwner {
         id_(std::move(id)),
         request_(std::move(request)),
         what_(fmt::format("{}", fmt::join(request_.argv, " "))) {}
+
+  void detach() override {
+    job_.abandon();
+    if (run_ != nullptr) run_->detach();
+  }
 
   void start() override {
     auto store = host_.caller().role->store;
@@ -53,6 +59,9 @@ class Exec final : public Operation, public RunOwner {
   [[nodiscard]] EndOfInput on_end_of_input() override {
     return request_.on_eof == OnEnd::kill ? EndOfInput::gone : EndOfInput::finish;
   }
+  void on_output_room() override {
+    if (run_ != nullptr) run_->resume_output();
+  }
   void on_abort() override { end_early(RunReason::cancelled); }
   void on_shutdown() override { end_early(RunReason::shutdown); }
 
@@ -64,10 +73,11 @@ class Exec final : public Operation, public RunOwner {
                     .directory = std::move(*directory),
                     .standard_input = request_.has_input,
                     .merge = request_.merge};
-    run_ = std::make_unique<CommandRun>(
-        host_.services(), *this,
-        CommandRun::Plan{
-            .command = std::move(command), .role = host_.caller().role, .timeout = request_.timeout});
+    run_ = std::make_unique<CommandRun>(host_.services(), *this,
+                                        CommandRun::Plan{.command = std::move(command),
+                                                         .role = host_.caller().role,
+                                                         .timeout = request_.timeout,
+                                                         .output = request_.output});
     run_->start();
     if (input_complete_) run_->end_input();
     host_.resume_input();
@@ -87,7 +97,15 @@ class Exec final : public Operation, public RunOwner {
     host_.send(failure_reply(id_, failure));
     host_.finish();
   }
-  void on_run_output(std::string_view /*bytes*/) override {}
+  void on_run_output(OutputStream stream, std::string_view bytes) override {
+    JsonObject reply = begin_reply(id_);
+    reply.add("stream", stream == OutputStream::standard_output ? "stdout" : "stderr");
+    reply.add("more", true);
+    std::string frame = finish_reply(std::move(reply), bytes.size());
+    frame += bytes;
+    host_.send(std::move(frame));
+    if (host_.unsent() > Host::output_high) run_->pause_output();
+  }
   void on_run_input_room() override { host_.resume_input(); }
   void on_run_end(const RunEnd& end) override {
     log_command(host_.peer(), what_, end);
@@ -117,8 +135,10 @@ class Exec final : public Operation, public RunOwner {
     reply.add("reason", name(end.reason));
     if (end.reason == RunReason::exited) reply.add("exit", end.value);
     if (end.reason == RunReason::signalled) reply.add("signal", signal_name(end.value));
-    reply.add("stdout_size", out);
-    reply.add("stderr_size", err);
+    if (request_.output == CommandRun::Output::kept) {
+      reply.add("stdout_size", out);
+      reply.add("stderr_size", err);
+    }
     if (end.truncated) reply.add("truncated", true);
     reply.add("duration_ms", end.duration_ms);
     return finish_reply(std::move(reply), out + err);
@@ -190,11 +210,8 @@ Read<ExecRequest> read_exec(const Request& request, const Role& role) {
     return std::unexpected(fine.error());
   auto stream = optional_field(header.boolean("stream"));
   if (!stream) return std::unexpected(stream.error());
-  if (stream->value_or(false)) {
-    return std::unexpected(
-        Failure{.status = Status::unsupported, .message = "stream: not built in this version"});
-  }
   ExecRequest exec;
+  if (stream->value_or(false)) exec.output = CommandRun::Output::live;
   auto argv = read_argv(header);
   if (!argv) return std::unexpected(argv.error());
   exec.argv = std::move(*argv);

@@ -16,6 +16,8 @@ class Get final : public Operation {
   Get(Host& host, RequestId id, RelPath path, Range range)
       : host_(host), id_(std::move(id)), path_(std::move(path)), range_(range) {}
 
+  void detach() override { job_.abandon(); }
+
   void start() override {
     auto store = host_.caller().role->store;
     if (store->in_memory()) {

@@ -48,6 +48,8 @@ class Query final : public Operation {
   Query(Host& host, RequestId id, Ask ask, Tell tell)
       : host_(host), id_(std::move(id)), ask_(std::move(ask)), tell_(std::move(tell)) {}
 
+  void detach() override { job_.abandon(); }
+
   void start() override {
     LoopServices& services = host_.services();
     job_ = services.pool.submit(services.reactor, std::move(ask_), [this](auto answer) {

@@ -15,8 +15,13 @@ constexpr std::uint64_t small_size = 64 * 1024;
 class PutBase : public Operation {
  public:
   PutBase(Host& host, RequestId id, UploadRequest request)
-      : host_(host), id_(std::move(id)), request_(std::move(request)), store_(host.caller().role->store) {}
+      : host_(host),
+        services_(host.services()),
+        id_(std::move(id)),
+        request_(std::move(request)),
+        store_(host.caller().role->store) {}
 
+  void detach() override { job_.abandon(); }
   [[nodiscard]] bool survives_reset() const override { return true; }
   [[nodiscard]] std::string_view settles() const override {
     return complete_ ? std::string_view{request_.path.text()} : std::string_view{};
@@ -38,7 +43,7 @@ class PutBase : public Operation {
       failure.need = request_.size;
       if (auto free = store_->free_space()) failure.free = *free;
     }
-    host_.services().counters.failures.add();
+    services_.counters.failures.add();
     end(failure_reply(id_, failure));
   }
   void end_stored(std::uint64_t size) {
@@ -55,11 +60,11 @@ class PutBase : public Operation {
       done(work());
       return;
     }
-    LoopServices& services = host_.services();
-    job_ = services.pool.submit(services.reactor, std::move(work), std::move(done));
+    job_ = services_.pool.submit(services_.reactor, std::move(work), std::move(done));
   }
 
   Host& host_;
+  LoopServices& services_;  // outlives the host, which detach() ends
   RequestId id_;
   UploadRequest request_;
   std::shared_ptr<Store> store_;
@@ -69,27 +74,41 @@ class PutBase : public Operation {
 
 class SmallPut final : public PutBase {
  public:
-  using PutBase::PutBase;
+  enum class Body : std::uint8_t { at_hand, to_come };
+
+  SmallPut(Host& host, RequestId id, UploadRequest request, Body body)
+      : PutBase(host, std::move(id), std::move(request)), body_state_(body) {}
+
+  void start() override {
+    // A client that waits for the word before it sends the body gets it; else one job does it all.
+    if (body_state_ == Body::at_hand) return;
+    run([store = store_, request = request_] { return store->check_upload(request); },
+        [this](Result<void> fine) {
+          if (!fine) end_failed(fine.error());
+        });
+  }
 
   void on_body(std::string_view bytes) override {
     if (body_.empty()) body_.reserve(static_cast<std::size_t>(*request_.size));
     body_ += bytes;
   }
-  [[nodiscard]] std::size_t memory() const override { return body_.size(); }
+  [[nodiscard]] std::size_t memory() const override { return size_; }
 
   void on_message_end() override {
     complete_ = true;
-    const std::uint64_t size = body_.size();
+    size_ = body_.size();
     run([store = store_, request = request_,
          body = std::move(body_)] { return store->put_small(request, body); },
-        [this, size](Result<void> stored) {
+        [this](Result<void> stored) {
           if (!stored) return end_failed(stored.error());
-          end_stored(size);
+          end_stored(size_);
         });
   }
 
  private:
+  Body body_state_;
   std::string body_;
+  std::size_t size_ = 0;  // of the body that the job has
 };
 
 class LargePut final : public PutBase {
@@ -98,16 +117,17 @@ class LargePut final : public PutBase {
 
   ~LargePut() override {
     if (pipe_ != nullptr && !busy_ && pipe_->held == 0) {
-      host_.services().pipes.give_back(std::make_unique<SplicePipe>(std::move(*pipe_)));
+      services_.pipes.give_back(std::make_unique<SplicePipe>(std::move(*pipe_)));
     }
     // Removing a large file takes its time: not on the loop.
-    if (upload_ != nullptr)
-      host_.services().pool.push([upload = std::move(upload_)]() mutable { upload.reset(); });
+    if (upload_ != nullptr) services_.pool.push([upload = std::move(upload_)]() mutable { upload.reset(); });
   }
 
   void start() override {
     busy_ = true;
-    run([store = store_, request = request_] { return store->begin_upload(request); },
+    // Always on the pool: reserving room for a large file takes its time in memory, too.
+    job_ = services_.pool.submit(
+        services_.reactor, [store = store_, request = request_] { return store->begin_upload(request); },
         [this](Result<Upload> upload) {
           busy_ = false;
           if (!upload) return end_failed(upload.error());
@@ -136,7 +156,7 @@ class LargePut final : public PutBase {
   [[nodiscard]] SplicePipe* body_pipe() override {
     if (busy_ || upload_ == nullptr) return nullptr;
     if (pipe_ == nullptr) {
-      auto pipe = host_.services().pipes.borrow();
+      auto pipe = services_.pipes.borrow();
       if (!pipe) return nullptr;  // no descriptor left: through memory, then
       pipe_ = std::shared_ptr<SplicePipe>(std::move(*pipe));
     }
@@ -194,10 +214,9 @@ class LargePut final : public PutBase {
                                                      *request_.size, size))));
     }
     busy_ = true;
-    LoopServices& services = host_.services();
     // Always on the pool: the file that is replaced may be large, and freeing it takes its time.
-    job_ = services.pool.submit(
-        services.reactor, [upload = upload_] { return upload->commit(); },
+    job_ = services_.pool.submit(
+        services_.reactor, [upload = upload_] { return upload->commit(); },
         [this, size](Result<void> stored) {
           busy_ = false;
           if (!stored) return end_failed(stored.error());
@@ -262,7 +281,9 @@ Made make_put(const Request& request, Host& host) {
   auto upload = read_upload(request);
   if (!upload) return std::unexpected(upload.error());
   if (!request.frame.more && request.frame.body_size <= small_size) {
-    return std::make_unique<SmallPut>(host, request.id, std::move(*upload));
+    const auto body =
+        request.body_at_hand >= request.frame.body_size ? SmallPut::Body::at_hand : SmallPut::Body::to_come;
+    return std::make_unique<SmallPut>(host, request.id, std::move(*upload), body);
   }
   return std::make_unique<LargePut>(host, request.id, std::move(*upload));
 }

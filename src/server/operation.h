@@ -85,6 +85,7 @@ struct Request {
   const Header& header;
   const FrameInfo& frame;
   const RequestId& id;
+  std::size_t body_at_hand = 0;  // bytes of the body that have arrived with the header
 };
 
 /// Owns everything of one request (an upload, a child …) and dies with it: when it has finished, or
@@ -95,6 +96,10 @@ class Operation {
   virtual ~Operation() = default;
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
+
+  /// It is over, and is destroyed after the present turn, perhaps later than its host: from here on
+  /// nothing of it calls the host. Its jobs, watches and timers are stopped.
+  virtual void detach() = 0;
 
   /// After it was made and is known to the host.
   virtual void start() {}

@@ -158,7 +158,7 @@ void TextSession::on_run_failed(const Failure& failure) {
   say(failure);
 }
 
-void TextSession::on_run_output(std::string_view bytes) {
+void TextSession::on_run_output(OutputStream /*stream*/, std::string_view bytes) {
   connection_.send(std::string(bytes));
   if (connection_.unsent() > Host::output_high) run_->pause_output();
 }
@@ -211,7 +211,10 @@ void TextSession::send_spooled(const Spool& spool) {
 }
 
 void TextSession::drop_run() {
-  if (run_ != nullptr) connection_.services().reactor.defer([run = std::move(run_)] {});
+  if (run_ != nullptr) {
+    run_->detach();
+    connection_.services().reactor.defer([run = std::move(run_)] {});
+  }
   connection_.schedule();
 }
 

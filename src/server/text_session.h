@@ -40,7 +40,7 @@ class TextSession final : public Session, public RunOwner {
   void drop_run();
 
   void on_run_failed(const Failure& failure) override;
-  void on_run_output(std::string_view bytes) override;
+  void on_run_output(OutputStream stream, std::string_view bytes) override;
   void on_run_end(const RunEnd& end) override;
   void on_run_input_room() override {}
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <climits>
 
 #include "base/sys.h"
 
@@ -27,6 +28,13 @@ std::unexpected<Error> fail_path(int number, std::string_view path) {
 }
 
 Result<UniqueFd> open_beneath(int directory, const std::string& path, int flags, mode_t mode) {
+  // The kernel takes PATH_MAX bytes with the final NUL at once, a path of ours may have one byte more.
+  if (path.size() >= PATH_MAX) {
+    const std::size_t slash = path.rfind('/');
+    const auto parent = open_beneath(directory, path.substr(0, slash), O_PATH | O_DIRECTORY);
+    if (!parent) return std::unexpected(parent.error());
+    return open_beneath(parent->get(), path.substr(slash + 1), flags, mode);
+  }
   open_how how{};
   how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
   how.mode = mode;

@@ -76,6 +76,9 @@ class Store : public std::enable_shared_from_this<Store> {
   [[nodiscard]] Result<std::vector<Entry>> list(const RelPath& path, bool recursive,
                                                 std::size_t max_entries) const;
 
+  /// Would an upload begin? What can be told before the first byte of the body, without staging anything.
+  [[nodiscard]] Result<void> check_upload(const UploadRequest& request) const;
+
   /// Begins an upload: makes the staged file and reserves its room. See Upload.
   [[nodiscard]] Result<Upload> begin_upload(UploadRequest request);
 

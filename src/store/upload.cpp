@@ -188,6 +188,11 @@ Result<void> Upload::commit() {
 }
 
 // --- the store's side -----------------------------------------------------------------------------
+Result<void> Store::check_upload(const UploadRequest& request) const {
+  if (auto fine = check_request(request); !fine) return fine;
+  return check_at_start(root_.get(), request);
+}
+
 Result<Upload> Store::begin_upload(UploadRequest request) {
   if (auto fine = check_request(request); !fine) return std::unexpected(std::move(fine.error()));
   if (auto fine = check_at_start(root_.get(), request); !fine)

@@ -226,6 +226,12 @@ class Client:
         row = self._peer_row()
         return TCP_STATES[int(row[3], 16)] if row else None
 
+    def peer_keepalive_seconds(self):
+        """When the peer's socket next asks whether we are alive. None: it never does."""
+        row = self._peer_row()
+        kind, when = row[5].split(":")
+        return int(when, 16) / os.sysconf("SC_CLK_TCK") if kind == "02" else None
+
     def _peer_row(self):
         """The peer's socket in /proc/net/tcp (IPv4 only)."""
         def key(address):

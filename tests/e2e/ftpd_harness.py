@@ -33,6 +33,7 @@ LISTENING = re.compile(r"listening address=(\S+) dialect=(\S+)")
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 _daemons = []  # every Daemon that may still run, or stopped during the present test
+_directories = []  # of all of them, ever
 
 
 def build_path(name):
@@ -60,7 +61,8 @@ def forget_stopped_daemons():
 def kill_all_daemons():
     for daemon in list(_daemons):
         daemon.kill()
-        daemon.remove_files()
+    for directory in _directories:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def toml_value(value):
@@ -101,6 +103,7 @@ class Daemon:
     def __init__(self, *, server=None, listen=None, role=None, roles=None, root=None, args=None,
                  env=None, umask=0o022, nofile=None, expect_listening=True):
         self.directory = tempfile.mkdtemp(prefix="ftpd-e2e-")
+        _directories.append(self.directory)
         self.root = root or os.path.join(self.directory, "root")
         os.makedirs(self.root, mode=0o755, exist_ok=True)
         listeners = [listen or {}] if not isinstance(listen, list) else listen

