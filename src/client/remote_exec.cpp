@@ -184,6 +184,8 @@ std::string exec_request(const Options& options, Input input) {
   if (options.timeout) request.add("timeout_ms", std::int64_t{options.timeout->count()});
   // We never shut down our sending side while we wait, so an end of input means that we are gone.
   request.add("on_eof", "kill");
+  // Output as it comes; as one JSON result it is told when all of it is there.
+  if (options.form != Form::json) request.add("stream", true);
   if (input == Input::frames) request.add("more", true);
   request.add("data_size", 0);
   return std::move(request).take();

@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include "ftpd/text_line.h"
 #include "server/frame_session.h"
+#include "server/server.h"
 #include "server/text_session.h"
 #include "server/worker.h"
 
@@ -120,7 +121,7 @@ void Connection::pump() {
   Turn turn;
   read_and_serve(turn);
   const bool stopped_for_fairness = turn.over();
-  if (draining_ && (session_ == nullptr || session_->idle()) && !has_input()) {
+  if (draining() && (session_ == nullptr || session_->idle()) && !has_input()) {
     close_after_output("the daemon stops");
   }
   flush(turn);
@@ -383,6 +384,8 @@ void Connection::drain() {
   readable_ = true;  // what had arrived by now is answered, if only with `shutting_down`
   pump();
 }
+
+bool Connection::draining() const { return draining_ || services().server.draining(); }
 
 void Connection::shut_down() {
   if (life_ == Life::OPEN && session_ != nullptr && !reset_) session_->on_shutdown();

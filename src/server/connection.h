@@ -76,7 +76,7 @@ class Connection {
   /// No further request: what is queued goes out, then CLOSING. The first reason stays.
   void close_after_output(std::string_view reason);
 
-  [[nodiscard]] bool draining() const { return draining_; }
+  [[nodiscard]] bool draining() const;
   [[nodiscard]] bool reset() const { return reset_; }
   [[nodiscard]] bool input_ended() const { return input_ended_; }
   [[nodiscard]] Life life() const { return life_; }

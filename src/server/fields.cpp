@@ -8,10 +8,26 @@
 namespace ftpd {
 
 Read<RelPath> path_field(const Header& header, std::string_view key, RootIs root) {
+  const std::string base64_key = fmt::format("{}_base64", key);
   auto text = optional_field(header.string(key));
   if (!text) return std::unexpected(std::move(text.error()));
-  if (!*text)
+  auto encoded = optional_field(header.string(base64_key));
+  if (!encoded) return std::unexpected(std::move(encoded.error()));
+  if (text->has_value() && encoded->has_value()) {
+    return std::unexpected(
+        bad_request(fmt::format("{} and {}: only one of them may be given", key, base64_key)));
+  }
+  if (!*text && !*encoded) {
     return std::unexpected(bad_request(fmt::format("{}: missing; a path relative to the root", key)));
+  }
+  if (*encoded) {
+    const auto bytes = from_base64(**encoded);
+    if (!bytes)
+      return std::unexpected(bad_request(fmt::format("{}: not base64 (RFC 4648, padded)", base64_key)));
+    auto path = RelPath::parse_bytes(*bytes);
+    if (!path) return std::unexpected(bad_request(fmt::format("{}: {}", base64_key, path.error().text)));
+    return std::move(*path);
+  }
   auto path = root == RootIs::allowed ? RelPath::parse_or_root(**text) : RelPath::parse(**text);
   if (!path) return std::unexpected(bad_request(fmt::format("{}: {}", key, path.error().text)));
   return std::move(*path);
@@ -33,8 +49,20 @@ double seconds_of(const timespec& time) {
 }
 
 timespec timespec_of(double seconds) {
+  // Rounded, or 1.9 would come back as 1.899999999.
   const double whole = std::floor(seconds);
-  return {static_cast<time_t>(whole), static_cast<long>((seconds - whole) * 1e9)};
+  const long nanoseconds = std::lround((seconds - whole) * 1e9);
+  constexpr long second = 1'000'000'000;
+  const auto carry = static_cast<time_t>(nanoseconds == second);
+  return {static_cast<time_t>(whole) + carry, nanoseconds % second};
+}
+
+void add_name(JsonObject& reply, const RelPath& path) {
+  if (path.is_text()) {
+    reply.add("filename", path.text());
+  } else {
+    reply.add("filename_base64", to_base64(path.text()));
+  }
 }
 
 std::string to_base64(std::string_view bytes) {
@@ -44,6 +72,20 @@ std::string to_base64(std::string_view bytes) {
                       reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
   text.resize(static_cast<std::size_t>(size));
   return text;
+}
+
+std::optional<std::string> from_base64(std::string_view text) {
+  if (text.empty() || text.size() % 4 != 0) return std::nullopt;
+  std::string bytes(text.size() / 4 * 3, '\0');
+  const int size =
+      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                      reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+  if (size < 0) return std::nullopt;
+  // It counts the padding as bytes, and lets blanks pass.
+  const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+  bytes.resize(static_cast<std::size_t>(size) - padding);
+  if (to_base64(bytes) != text) return std::nullopt;
+  return bytes;
 }
 
 }  // namespace ftpd

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,7 +26,7 @@ template <class T>
 
 enum class RootIs : std::uint8_t { refused, allowed };
 
-/// `filename` or `filename_base64`, checked.
+/// `key`, or `key` + "_base64" for a name that JSON can't carry, checked.
 [[nodiscard]] Read<RelPath> path_field(const Header& header, std::string_view key, RootIs root);
 
 /// `unsupported` where the request asks for one of `keys`, which this version does not do: a client
@@ -36,7 +37,12 @@ enum class RootIs : std::uint8_t { refused, allowed };
 [[nodiscard]] double seconds_of(const timespec& time);
 [[nodiscard]] timespec timespec_of(double seconds);
 
+/// `filename`, or `filename_base64` where the name is not text.
+void add_name(JsonObject& reply, const RelPath& path);
+
 /// Standard base64 (RFC 4648, section 4), for names that JSON can't carry.
 [[nodiscard]] std::string to_base64(std::string_view bytes);
+/// Nothing for what to_base64 would not have written.
+[[nodiscard]] std::optional<std::string> from_base64(std::string_view text);
 
 }  // namespace ftpd

@@ -112,6 +112,13 @@ bool FrameSession::must_wait(const OperationRow* row, const Header& header) cons
   if (memory > max_settling_memory) return true;
   const auto name = header.string("filename");
   if (!name || !*name) return true;
+  // What one makes on its way the next may need, unless it would make it itself.
+  const auto parents = header.boolean("parents");
+  const bool makes_its_own = parents && parents->value_or(false);
+  if (!makes_its_own &&
+      std::ranges::any_of(settling_, [](const Settling& s) { return s.operation->makes_directories(); })) {
+    return true;
+  }
   return std::ranges::any_of(settling_, [&](const Settling& s) { return s.operation->settles() == **name; });
 }
 

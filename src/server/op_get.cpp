@@ -61,9 +61,9 @@ class Get final : public Operation {
     enum class Names : std::uint8_t { both, new_ones, none };
     for (const Names names : {Names::both, Names::new_ones, Names::none}) {
       JsonObject reply = begin_reply(id_);
-      if (names != Names::none) reply.add("filename", path_.text());
+      if (names != Names::none) add_name(reply, path_);
       reply.add("filesize", file.size);
-      if (names == Names::both) {
+      if (names == Names::both && path_.is_text()) {
         reply.add("file_name", path_.text());
         reply.add("file_size", file.size);
       }

@@ -1,4 +1,5 @@
 // put: a file comes in, staged, and appears under its name whole or never.
+#include <cerrno>
 #include <cmath>
 
 #include "server/fields.h"
@@ -26,6 +27,7 @@ class PutBase : public Operation {
   [[nodiscard]] std::string_view settles() const override {
     return complete_ ? std::string_view{request_.path.text()} : std::string_view{};
   }
+  [[nodiscard]] bool makes_directories() const override { return request_.parents; }
   void on_abort() override {
     end(failure_reply(id_, {.status = Status::aborted, .message = "called off by the client"}));
   }
@@ -48,7 +50,7 @@ class PutBase : public Operation {
   }
   void end_stored(std::uint64_t size) {
     JsonObject reply = begin_reply(id_);
-    reply.add("filename", request_.path.text());
+    add_name(reply, request_.path);
     reply.add("filesize", size);
     end(finish_reply(std::move(reply)));
   }
@@ -116,9 +118,7 @@ class LargePut final : public PutBase {
   using PutBase::PutBase;
 
   ~LargePut() override {
-    if (pipe_ != nullptr && !busy_ && pipe_->held == 0) {
-      services_.pipes.give_back(std::make_unique<SplicePipe>(std::move(*pipe_)));
-    }
+    give_pipe_back();
     // Removing a large file takes its time: not on the loop.
     if (upload_ != nullptr) services_.pool.push([upload = std::move(upload_)]() mutable { upload.reset(); });
   }
@@ -170,6 +170,7 @@ class LargePut final : public PutBase {
           while (pipe->held > 0) {
             const auto moved = upload->write_from_pipe(pipe->read_end.get(), pipe->held);
             if (!moved) return std::unexpected(moved.error());
+            if (*moved == 0) return fail_errno(EIO, "a pipe gave less than was put into it");
             pipe->held -= *moved;
           }
           return {};
@@ -179,6 +180,8 @@ class LargePut final : public PutBase {
           written(std::move(done));
         });
   }
+
+  [[nodiscard]] std::size_t memory() const override { return descriptor_cost; }
 
   void on_frame(const Header& header) override {
     // Options belong to the first frame.
@@ -213,6 +216,7 @@ class LargePut final : public PutBase {
           failure_reply(id_, bad_request(fmt::format("filesize: {} announced, {} came; nothing is stored",
                                                      *request_.size, size))));
     }
+    give_pipe_back();
     busy_ = true;
     // Always on the pool: the file that is replaced may be large, and freeing it takes its time.
     job_ = services_.pool.submit(
@@ -223,6 +227,15 @@ class LargePut final : public PutBase {
           end_stored(size);
         });
   }
+
+  void give_pipe_back() {
+    if (pipe_ == nullptr || busy_ || pipe_->held > 0) return;
+    services_.pipes.give_back(std::make_unique<SplicePipe>(std::move(*pipe_)));
+    pipe_.reset();
+  }
+
+  // While it settles it holds a descriptor, which is scarcer than memory.
+  static constexpr std::size_t descriptor_cost = 128 * 1024;
 
   std::shared_ptr<Upload> upload_;
   std::shared_ptr<SplicePipe> pipe_;

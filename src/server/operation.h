@@ -143,6 +143,8 @@ class Operation {
   /// reply's place is kept, and the operation calls Host::settle() in place of send() and finish().
   /// The name it returns is what no other request may touch meanwhile; empty for no.
   [[nodiscard]] virtual std::string_view settles() const { return {}; }
+  /// It makes more than that name: the directories on the way.
+  [[nodiscard]] virtual bool makes_directories() const { return false; }
   /// Bytes of memory held meanwhile.
   [[nodiscard]] virtual std::size_t memory() const { return 0; }
 };

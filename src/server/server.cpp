@@ -53,7 +53,15 @@ Result<void> Server::start() {
 
 void Server::drain(std::function<void()> drained) {
   drained_ = std::move(drained);
+  draining_.store(true, std::memory_order_relaxed);
   for (const auto& worker : workers_) worker->drain();
+}
+
+void Server::worker_stopped_accepting() {
+  shared_.main_reactor.post([this] {
+    // Whoever connects from here on is refused by the kernel, and does not wait for nothing.
+    if (++workers_not_accepting_ == workers_.size()) listeners_.clear();
+  });
 }
 
 void Server::worker_drained() {

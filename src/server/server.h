@@ -64,6 +64,11 @@ class Server {
   [[nodiscard]] Admission enter(const Address& peer);
   void left(const Address& peer);
 
+  /// Since drain() no request begins, on whichever loop.
+  [[nodiscard]] bool draining() const { return draining_.load(std::memory_order_relaxed); }
+
+  /// A draining worker watches the listeners no more.
+  void worker_stopped_accepting();
   /// A draining worker has no connection any more.
   void worker_drained();
 
@@ -75,7 +80,9 @@ class Server {
   std::vector<Listener> listeners_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::function<void()> drained_;
-  std::size_t workers_drained_ = 0;  // main thread only
+  std::size_t workers_not_accepting_ = 0;  // main thread only
+  std::size_t workers_drained_ = 0;        // main thread only
+  std::atomic<bool> draining_{false};
   std::atomic<unsigned> connections_{0};
   mutable std::mutex by_host_mutex_;
   std::map<std::string, unsigned> by_host_;  // only while max_connections_per_ip is set

@@ -199,6 +199,7 @@ void Worker::drain() {
     draining_ = true;
     accepting_ = false;
     doors_.clear();
+    server_.worker_stopped_accepting();
     tell_when_drained();
     // One that is closed takes itself out of the list.
     for (std::size_t i = connections_.size(); i-- > 0;) {

@@ -58,7 +58,21 @@ Result<void> check_component(std::string_view component) {
   return {};
 }
 
-Result<void> check(std::string_view text) {
+enum class Alphabet : bool { text, bytes };
+
+Result<void> check_alphabet(std::string_view text) {
+  if (const auto at = std::ranges::find_if(text, is_control); at != text.end()) {
+    return fail(Reason::invalid,
+                fmt::format("path has the control character 0x{:02x} at byte {}; none are allowed",
+                            static_cast<unsigned char>(*at), at - text.begin()));
+  }
+  if (const auto at = ill_formed(text)) {
+    return fail(Reason::invalid, fmt::format("path is not UTF-8 at byte {}; names must be UTF-8", *at));
+  }
+  return {};
+}
+
+Result<void> check(std::string_view text, Alphabet alphabet) {
   if (text.empty()) return fail(Reason::invalid, "path is empty; a name relative to the root is needed");
   if (text.size() > RelPath::max_size) {
     return fail(Reason::invalid,
@@ -68,13 +82,10 @@ Result<void> check(std::string_view text) {
     return fail(Reason::invalid,
                 "path is absolute; it must be relative to the root, without a leading \"/\"");
   }
-  if (const auto at = std::ranges::find_if(text, is_control); at != text.end()) {
-    return fail(Reason::invalid,
-                fmt::format("path has the control character 0x{:02x} at byte {}; none are allowed",
-                            static_cast<unsigned char>(*at), at - text.begin()));
-  }
-  if (const auto at = ill_formed(text)) {
-    return fail(Reason::invalid, fmt::format("path is not UTF-8 at byte {}; names must be UTF-8", *at));
+  if (alphabet == Alphabet::text) {
+    if (auto fine = check_alphabet(text); !fine) return fine;
+  } else if (text.find('\0') != std::string_view::npos) {
+    return fail(Reason::invalid, "path holds a NUL, which no name can");
   }
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find('/', begin), text.size());
@@ -91,9 +102,16 @@ Result<void> check(std::string_view text) {
 }  // namespace
 
 Result<RelPath> RelPath::parse(std::string_view text) {
-  if (auto fine = check(text); !fine) return std::unexpected(std::move(fine.error()));
+  if (auto fine = check(text, Alphabet::text); !fine) return std::unexpected(std::move(fine.error()));
   return RelPath{std::string(text)};
 }
+
+Result<RelPath> RelPath::parse_bytes(std::string_view bytes) {
+  if (auto fine = check(bytes, Alphabet::bytes); !fine) return std::unexpected(std::move(fine.error()));
+  return RelPath{std::string(bytes)};
+}
+
+bool RelPath::is_text() const { return check_alphabet(text_).has_value(); }
 
 Result<RelPath> RelPath::parse_or_root(std::string_view text) {
   if (text == ".") return root();

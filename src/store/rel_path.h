@@ -21,10 +21,16 @@ class RelPath {
   /// first component ".ftpd".
   [[nodiscard]] static Result<RelPath> parse(std::string_view text);
 
-  /// The same, and "." for the root itself.
+  /// The same for a name as it is on disk: bytes, which need not be UTF-8 and may hold control
+  /// characters, but NUL.
+  [[nodiscard]] static Result<RelPath> parse_bytes(std::string_view bytes);
+
+  /// parse(), and "." for the root itself.
   [[nodiscard]] static Result<RelPath> parse_or_root(std::string_view text);
 
   [[nodiscard]] static RelPath root() { return RelPath{"."}; }
+  /// What parse() takes too: it can be written as text.
+  [[nodiscard]] bool is_text() const;
   [[nodiscard]] bool is_root() const { return text_ == "."; }
   [[nodiscard]] const std::string& text() const { return text_; }
   [[nodiscard]] const char* c_str() const { return text_.c_str(); }

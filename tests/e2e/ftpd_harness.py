@@ -20,7 +20,7 @@ SLOW = float(os.environ.get("FTPD_TEST_SLOW", "1"))
 PATIENCE = 20 * SLOW  # seconds that anything at all may take before a test gives up
 
 from ftpd_client import Client, frame  # noqa: E402,F401  (for the tests; needs SLOW)
-from ftpd_support import file_digest, is_gone, tree, wait_gone, wait_until  # noqa: E402,F401
+from ftpd_support import children, is_gone, tree, wait_gone, wait_until  # noqa: E402,F401
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -32,6 +32,7 @@ LISTENING = re.compile(r"listening address=(\S+) dialect=(\S+)")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _daemons = []  # every Daemon that may still run, or stopped during the present test
 _directories = []  # of all of them, ever
 
@@ -58,9 +59,18 @@ def forget_stopped_daemons():
     _daemons[:] = [daemon for daemon in _daemons if daemon.running()]
 
 
+def adopt_orphans():
+    """Commands of a daemon that crashed become children of this process, which ends them at its end."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 def kill_all_daemons():
     for daemon in list(_daemons):
         daemon.kill()
+    while orphans := children(os.getpid()):
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     for directory in _directories:
         shutil.rmtree(directory, ignore_errors=True)
 

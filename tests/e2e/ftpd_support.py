@@ -1,9 +1,9 @@
 """Helpers for processes, FIFOs and trees of files."""
 
 import errno
-import hashlib
 import os
 import select
+import signal
 import time
 
 PATIENCE = 20 * float(os.environ.get("FTPD_TEST_SLOW", "1"))
@@ -28,6 +28,19 @@ def is_gone(pid):
             return stat.read().rsplit(")", 1)[1].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def stop_process(pid):
+    """SIGSTOP, and waits until every thread has stopped: the signal alone lets others run on a little."""
+    def stopped():
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/stat", encoding="ascii", errors="replace") as stat:
+                if stat.read().rsplit(")", 1)[1].split()[0] != "T":
+                    return False
+        return True
+
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(stopped, what="the process stops")
 
 
 def wait_gone(pid, seconds=None):
@@ -101,11 +114,6 @@ def staged_content(root):
             with open(os.path.join(directory, name), "rb") as file:
                 contents.append(file.read())
     return contents
-
-
-def file_digest(path):
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
 
 
 def cpu_seconds(pid):

@@ -125,6 +125,7 @@ def main():
 
     signal.signal(signal.SIGTERM, on_terminate)
     ftpd_harness.raise_file_limit()
+    ftpd_harness.adopt_orphans()
     suite = unittest.defaultTestLoader.discover(HERE, pattern="test_*.py")
     result = Result(ftpd_harness, arguments.verbose)
 

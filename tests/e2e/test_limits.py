@@ -249,7 +249,8 @@ class Descriptors(ReplyAssertions):
                 for _ in range(20):
                     self.use_everything_once(daemon)
                 counts.append(wait_until(lambda: self.settled_count(daemon)))
-            self.assertEqual(counts[1], counts[2])
+            # A pool may still grow by a pipe or two; what leaks, leaks twenty times a round.
+            self.assertLess(counts[2] - counts[1], 10, counts)
 
     def settled_count(self, daemon):
         count = len(os.listdir(f"/proc/{daemon.pid}/fd"))

@@ -8,6 +8,7 @@ import sys
 import unittest
 
 from ftpd_harness import PATIENCE, Daemon, ReplyAssertions, frame, wait_until
+from ftpd_support import stop_process
 
 OTHER = 65534
 
@@ -98,7 +99,7 @@ class GoneSockets(ReplyAssertions):
         with Daemon() as daemon:
             with daemon.client() as client:  # the daemon is up and has accepted once
                 self.still_works(client)
-            os.kill(daemon.pid, signal.SIGSTOP)
+            stop_process(daemon.pid)
             try:
                 for data in (b"touch by-text\n", frame({"cmd": "exec", "command": "touch by-frame"}),
                              frame({"cmd": "exec", "argv": ["touch", "by-argv"]})):
@@ -117,7 +118,7 @@ class GoneSockets(ReplyAssertions):
         with Daemon() as daemon:
             with daemon.client() as client:
                 self.still_works(client)
-            os.kill(daemon.pid, signal.SIGSTOP)
+            stop_process(daemon.pid)
             try:
                 client = daemon.client()
                 client.send_frame({"cmd": "put", "filename": "f"}, b"content")

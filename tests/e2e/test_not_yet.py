@@ -5,8 +5,7 @@ from ftpd_harness import DaemonTestCase
 LATER_PUT = [{"md5": "0" * 32}, {"sha256": "0" * 64}, {"digest": "md5"}, {"digest": "sha256"}, {"upload": "u1"},
              {"upload": "u1", "offset": 0, "data_size": 7}, {"wait": True}]
 LATER_GET = [{"digest": "md5"}, {"digest": "sha256", "trailer": True}, {"follow": True}]
-LATER_EXEC = [{"command": "touch ran", "stream": True},
-              {"command": "touch ran", "pty": {"cols": 80, "rows": 24, "term": "xterm"}},
+LATER_EXEC = [{"command": "touch ran", "pty": {"cols": 80, "rows": 24, "term": "xterm"}},
               {"name": "flash", "args": []}]
 LATER_COMMANDS = [{"cmd": "auth", "user": "alice", "token": "x"}, {"cmd": "df"},
                   {"cmd": "sum", "filename": "f", "digest": "md5"}, {"cmd": "mkdir", "filename": "made"},
@@ -31,6 +30,15 @@ class NotYet(DaemonTestCase):
                     self.refused(client.request({"cmd": command, **target, **fields}, body), "unsupported")
                     self.still_works(client)
         self.assertEqual(set(self.daemon.files()), {"f"})
+
+    def test_later_fields_of_continuing_frames_are_unsupported(self):
+        for fields in ({"signal": "INT"}, {"resize": [80, 24]}):
+            with self.subTest(fields=fields), self.daemon.client() as client:
+                client.send_frame({"cmd": "exec", "command": "exec sleep 1", "more": True})
+                client.send_frame({"more": True, **fields})
+                client.send_frame({})
+                self.refused(client.recv_reply(), "unsupported")
+                self.still_works(client)
 
     def test_later_fields_that_ask_for_nothing_are_harmless(self):
         client = self.client()

@@ -127,7 +127,8 @@ class Drain(ReplyAssertions):
             idle = self.idle_client(daemon)
             fifo = Fifo(daemon.directory)
             client = daemon.client()
-            client.send_frame({"cmd": "exec", "command": f"trap '' TERM; echo $$ >{fifo.path}; while :; do sleep 1000; done"})
+            client.send_frame({"cmd": "exec", "command":
+                               f"trap '' TERM; echo $$ >{fifo.path}; while :; do sleep 1000; done"})
             pid = fifo.read_pid()
             daemon.terminate()
             idle.expect_eof()

@@ -79,16 +79,6 @@ class Plain(TextTestCase):
         self.refused(client.recv_reply(), "bad_frame")
         client.expect_eof()
 
-    def test_a_line_split_at_every_byte(self):
-        data = b"echo a\r\necho b\n"
-        for cut in range(1, len(data)):
-            with self.subTest(cut=cut), self.daemon.client() as client:
-                client.send(data[:cut])
-                client.let_peer_read(0.01)
-                client.send(data[cut:])
-                client.half_close()
-                self.assertEqual(client.recv_until_eof(), b"a\nb\n")
-
     def test_a_gone_client_ends_its_command(self):
         client = self.client()
         client.send(b"echo $$; exec sleep 1000\n")
@@ -98,6 +88,20 @@ class Plain(TextTestCase):
 
     def test_an_end_of_input_does_not_end_the_command(self):
         self.assertEqual(self.ask(b"sleep 0.5; echo late"), b"late\n")
+
+
+class Splits(TextTestCase):
+    server = {"text_idle": "10s"}
+
+    def test_a_line_split_at_every_byte(self):
+        data = b"echo a\r\necho b\n"
+        for cut in range(1, len(data)):
+            with self.subTest(cut=cut), self.daemon.client() as client:
+                client.send(data[:cut])
+                client.let_peer_read(0.01)
+                client.send(data[cut:])
+                client.half_close()
+                self.assertEqual(client.recv_until_eof(), b"a\nb\n")
 
 
 class IdleRule(TextTestCase):
