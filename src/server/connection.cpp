@@ -80,7 +80,14 @@ void Connection::on_ready(std::uint32_t events) {
   }
   if ((events & EPOLLIN) != 0) readable_ = true;
   if ((events & EPOLLOUT) != 0) blocked_ = false;
-  pump();
+  if (life_ == Life::OPEN) {
+    Turn turn;
+    serve(turn);
+    note_progress(turn);
+  }
+  // Replies leave when the whole batch of events has been served: peers that are woken together cost
+  // less than peers that are woken one by one.
+  schedule();
 }
 
 void Connection::on_timer() {
@@ -117,16 +124,14 @@ void Connection::pump() {
     if (life_ == Life::CLOSING) rest();
     return;
   }
-  pumping_ = true;
   Turn turn;
-  read_and_serve(turn);
+  serve(turn);
   const bool stopped_for_fairness = turn.over();
   if (draining() && (session_ == nullptr || session_->idle()) && !has_input()) {
     close_after_output("the daemon stops");
   }
   flush(turn);
   note_progress(turn);
-  pumping_ = false;
   if (life_ == Life::FLUSHING && (out_.empty() || reset_)) begin_closing();
   if (life_ == Life::GONE) return;
   if (stopped_for_fairness || (life_ == Life::OPEN && readable_ && wants_input())) schedule();
@@ -135,7 +140,8 @@ void Connection::pump() {
 
 // --- input
 
-void Connection::read_and_serve(Turn& turn) {
+void Connection::serve(Turn& turn) {
+  serving_ = true;
   bool again = life_ == Life::OPEN;
   while (again) {
     again = false;
@@ -152,6 +158,7 @@ void Connection::read_and_serve(Turn& turn) {
   if (life_ == Life::OPEN && input_ended_ && session_ != nullptr && !turn.over()) {
     session_->on_end_of_input(input_ != nullptr ? *input_ : no_input);
   }
+  serving_ = false;
 }
 
 bool Connection::wants_input() const {
@@ -224,23 +231,29 @@ void Connection::decide_dialect() {
 
 // --- output
 
-void Connection::send(std::string bytes) {
-  if (reset_ || life_ == Life::CLOSING || life_ == Life::GONE) return;
+void Connection::send(std::string&& bytes) {
+  if (!takes_output()) return;
   out_.push(std::move(bytes));
-  if (!pumping_) schedule();
+  if (!serving_) schedule();
+}
+
+void Connection::send(std::string_view bytes) {
+  if (!takes_output()) return;
+  out_.push(bytes);
+  if (!serving_) schedule();
 }
 
 void Connection::send_file(OutQueue::FileRange range) {
-  if (reset_ || life_ == Life::CLOSING || life_ == Life::GONE) return;
+  if (!takes_output()) return;
   out_.push_file(std::move(range));
   bulk_ = true;
-  if (!pumping_) schedule();
+  if (!serving_) schedule();
 }
 
 void Connection::fill(OutQueue::Ticket ticket, std::string bytes) {
-  if (reset_ || life_ == Life::CLOSING || life_ == Life::GONE) return;
+  if (!takes_output()) return;
   out_.fill(ticket, std::move(bytes));
-  if (!pumping_) schedule();
+  if (!serving_) schedule();
 }
 
 bool Connection::output_has_room() const {
@@ -321,7 +334,7 @@ void Connection::close_after_output(std::string_view reason) {
   if (life_ != Life::OPEN) return;
   log::write(log::Level::debug, "closing", {{"peer", peer_.text()}, {"reason", reason}});
   set_life(Life::FLUSHING);
-  if (!pumping_) schedule();
+  if (!serving_) schedule();
 }
 
 void Connection::lose(std::string_view reason) {

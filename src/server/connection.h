@@ -57,7 +57,8 @@ class Connection {
   [[nodiscard]] const Caller& caller() const { return caller_; }
 
   /// Queues bytes; they leave at the end of the turn. Dropped after a reset.
-  void send(std::string bytes);
+  void send(std::string&& bytes);
+  void send(std::string_view bytes);
   void send_file(OutQueue::FileRange range);
   [[nodiscard]] OutQueue::Ticket reserve() { return out_.reserve(); }
   void fill(OutQueue::Ticket ticket, std::string bytes);
@@ -87,7 +88,7 @@ class Connection {
   void on_timer();
   void pump();
 
-  void read_and_serve(Turn& turn);
+  void serve(Turn& turn);
   [[nodiscard]] bool read_some(Turn& turn);
   void decide_dialect();
   void flush(Turn& turn);
@@ -100,6 +101,10 @@ class Connection {
   void rest();
 
   [[nodiscard]] bool has_input() const { return input_ != nullptr && !input_->empty(); }
+  /// Replies are dropped after a reset: nobody reads them.
+  [[nodiscard]] bool takes_output() const {
+    return !reset_ && (life_ == Life::OPEN || life_ == Life::FLUSHING);
+  }
   [[nodiscard]] bool wants_input() const;
   [[nodiscard]] std::uint32_t interest() const;
   [[nodiscard]] TimePoint deadline() const;
@@ -130,7 +135,7 @@ class Connection {
   bool draining_ = false;
   bool bulk_ = false;  // a file's bytes are in the output queue
   bool output_was_high_ = false;
-  bool pumping_ = false;
+  bool serving_ = false;
   bool counted_ = false;
 };
 

@@ -175,8 +175,9 @@ void FrameSession::note_old_upload(const Header& header) {
 }
 
 std::expected<void, Failure> FrameSession::admit(const Request& request) {
-  const Caller& caller = connection_.caller();
   const Right right = row_->right(request);
+  if (right == Right::none) return {};
+  const Caller& caller = connection_.caller();
   const Rules rules{.role = caller.role != nullptr ? std::string_view{caller.role->name} : std::string_view{},
                     .allowed = caller.role != nullptr ? caller.role->allowed : Allowed{},
                     .local_users_same = caller.listener->local_users == LocalUsers::same,
@@ -254,7 +255,8 @@ void FrameSession::bury(std::unique_ptr<Operation> operation) {
 LoopServices& FrameSession::services() { return connection_.services(); }
 const Caller& FrameSession::caller() const { return connection_.caller(); }
 const Address& FrameSession::peer() const { return connection_.peer(); }
-void FrameSession::send(std::string bytes) { connection_.send(std::move(bytes)); }
+void FrameSession::send(std::string&& bytes) { connection_.send(std::move(bytes)); }
+void FrameSession::send(std::string_view bytes) { connection_.send(bytes); }
 void FrameSession::send_file(OutQueue::FileRange range) { connection_.send_file(std::move(range)); }
 std::size_t FrameSession::unsent() const { return connection_.unsent(); }
 void FrameSession::close_after_reply() { close_after_reply_ = true; }

@@ -48,7 +48,8 @@ class FrameSession final : public Session, public Host {
   [[nodiscard]] LoopServices& services() override;
   [[nodiscard]] const Caller& caller() const override;
   [[nodiscard]] const Address& peer() const override;
-  void send(std::string bytes) override;
+  void send(std::string&& bytes) override;
+  void send(std::string_view bytes) override;
   void send_file(OutQueue::FileRange range) override;
   void finish() override;
   void settle(Operation& operation, std::string reply) override;

@@ -5,7 +5,13 @@
 namespace ftpd {
 
 Made make_ping(const Request& request, Host& host) {
-  host.send(finish_reply(begin_reply(request.id)));
+  // The answer to a ping without an id is always the same.
+  static const std::string plain = finish_reply(begin_reply(RequestId{}));
+  if (request.id.present()) {
+    host.send(finish_reply(begin_reply(request.id)));
+  } else {
+    host.send(std::string_view{plain});
+  }
   return nullptr;
 }
 
@@ -59,7 +65,7 @@ Made make_hello(const Request& request, Host& host) {
 Made make_stats(const Request& request, Host& host) {
   const std::string body = host.services().server.stats_json();
   host.send(finish_reply(begin_reply(request.id), body.size()));
-  host.send(body);
+  host.send(std::string_view{body});
   return nullptr;
 }
 

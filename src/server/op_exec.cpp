@@ -59,6 +59,14 @@ class Exec final : public Operation, public RunOwner {
   [[nodiscard]] EndOfInput on_end_of_input() override {
     return request_.on_eof == OnEnd::kill ? EndOfInput::gone : EndOfInput::finish;
   }
+  void on_frame(const Header& header) override {
+    for (const std::string_view key : {"signal", "resize"}) {
+      if (!header.has(key)) continue;
+      on_run_failed(
+          {.status = Status::unsupported, .message = fmt::format("{}: not built in this version", key)});
+      return;
+    }
+  }
   void on_output_room() override {
     if (run_ != nullptr) run_->resume_output();
   }

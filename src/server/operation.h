@@ -56,7 +56,8 @@ class Host {
 
   /// Where an operation that holds the word writes its reply frames. May be called at any time while
   /// the operation is active; what is pushed outside of a call from the host goes out soon.
-  virtual void send(std::string bytes) = 0;
+  virtual void send(std::string&& bytes) = 0;
+  virtual void send(std::string_view bytes) = 0;  // copied
   virtual void send_file(OutQueue::FileRange range) = 0;
 
   /// The final reply has been sent. The operation is destroyed after the present turn.

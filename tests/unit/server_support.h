@@ -75,14 +75,16 @@ struct Reply {
   [[nodiscard]] bool has(std::string_view text) const { return header.find(text) != std::string::npos; }
   [[nodiscard]] bool ok() const { return how == How::whole && has("\"ok\":true"); }
   [[nodiscard]] bool failed(std::string_view code) const {
-    return how == How::whole && has("\"ok\":false") && has(std::string{"\"error\":\""} + std::string{code} + '"');
+    return how == How::whole && has("\"ok\":false") &&
+           has(std::string{"\"error\":\""} + std::string{code} + '"');
   }
 };
 
 /// Speaks to the server with plain system calls, so that faults meant for the server never hit it.
 class Client {
  public:
-  explicit Client(const Address& address) : socket_(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit Client(const Address& address)
+      : socket_(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_storage storage;
     const socklen_t size = address.to_sockaddr(storage);
     REQUIRE(::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&storage), size) == 0);
@@ -120,7 +122,8 @@ class Client {
     std::string length(limits::length_size, '\0');
     if (reply.how = fill(length); reply.how != Reply::How::whole) return reply;
     std::uint32_t size = 0;
-    for (std::size_t i = limits::length_size; i-- > 0;) size = size << 8U | static_cast<unsigned char>(length[i]);
+    for (std::size_t i = limits::length_size; i-- > 0;)
+      size = size << 8U | static_cast<unsigned char>(length[i]);
     REQUIRE(size <= limits::largest_max_header);
     reply.header.resize(size);
     if (reply.how = fill(reply.header); reply.how != Reply::How::whole) return reply;
@@ -178,7 +181,8 @@ class WholeServer {
   explicit WholeServer(const Adjust& adjust = {}, Files files = Files::on_disk) {
     log::set_level(log::Level::error);
     block_signals({SIGCHLD});
-    base_ = (files == Files::in_memory ? std::string{"/dev/shm"} : temporary_directory()) + "/ftpd-server-XXXXXX";
+    base_ =
+        (files == Files::in_memory ? std::string{"/dev/shm"} : temporary_directory()) + "/ftpd-server-XXXXXX";
     REQUIRE(::mkdtemp(base_.data()) != nullptr);
 
     LoadedSettings loaded;
