@@ -1,8 +1,6 @@
-# ftpd: build, test, install. `make help` lists the targets.
+# ftpd: build and test. `make help` lists the targets.
 
 CXX        ?= g++
-PREFIX     ?= /usr/local
-DESTDIR    ?=
 BUILD      ?= build
 VERSION    := 0.1.0
 
@@ -28,10 +26,8 @@ CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc -DFTPD_VERSION='"$(VERSION)"'
 CXXFLAGS_release  := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 $(HARDEN)
 CXXFLAGS_asan     := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer $(HARDEN)
 CXXFLAGS_tsan     := -O1 -g -fsanitize=thread -fno-omit-frame-pointer $(HARDEN)
-CXXFLAGS_cover    := -O0 -g --coverage $(HARDEN)
 LDFLAGS_asan      := -fsanitize=address,undefined
 LDFLAGS_tsan      := -fsanitize=thread
-LDFLAGS_cover     := --coverage
 ALL_CXXFLAGS = -std=c++23 -pthread $(WARNINGS) $(CXXFLAGS_$(FLAVOUR)) $(CXXFLAGS)
 ALL_LDFLAGS  = -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
 LIBRARIES    = -lsimdjson -lfmt -lcrypto -lsystemd
@@ -56,8 +52,7 @@ V ?=
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 
-.PHONY: all run check unit e2e fuzz fuzz-replay asan tsan bench cover lint format layers tidy install \
-        uninstall clean deps bench-deps help
+.PHONY: all run check unit e2e fuzz fuzz-replay asan tsan bench lint format layers tidy clean deps bench-deps help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -105,8 +100,9 @@ $(O)/fuzz/replay-%: $(O)/obj/tests/fuzz/%_fuzz.o $(O)/obj/tests/fuzz/replay_main
 	@mkdir -p $(@D)
 	$(call link,$^)
 
-unit: $(TESTED:%=$(O)/unit/%) ## the unit tests alone (LAYER=wire for one layer)
-	@tests/run unit $(if $(LAYER),$(LAYER:%=$(O)/unit/%),$(TESTED:%=$(O)/unit/%))
+UNITS := $(patsubst %,$(O)/unit/%,$(or $(LAYER),$(TESTED)))
+unit: $(UNITS) ## the unit tests alone (LAYER=wire for one layer)
+	@tests/run unit $(UNITS)
 
 fuzz-replay: $(FUZZ_TARGETS:%=$(O)/fuzz/replay-%) ## every fuzz target over its corpus
 	@tests/run replay $(FUZZ_TARGETS:%=$(O)/fuzz/replay-%)

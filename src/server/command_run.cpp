@@ -26,6 +26,8 @@ CommandRun::CommandRun(LoopServices& services, RunOwner& owner, Plan plan)
     : services_(services),
       owner_(owner),
       plan_(std::move(plan)),
+      output_{OutputStream::standard_output, &Child::output, Spool{services.pool}},
+      errors_{OutputStream::standard_error, &Child::errors, Spool{services.pool}},
       timer_(services.reactor, Callback<void()>::to<&CommandRun::on_timer>(*this)) {}
 
 CommandRun::~CommandRun() = default;

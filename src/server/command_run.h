@@ -104,8 +104,8 @@ class CommandRun {
   struct Outlet {
     OutputStream stream;
     UniqueFd Child::* pipe;
+    Spool spool;
     Watch watch{};
-    Spool spool{};
   };
   /// False: nothing more to read now.
   [[nodiscard]] bool take(Outlet& outlet);
@@ -133,8 +133,8 @@ class CommandRun {
   Job starting_;
   Job signalling_;
   std::unique_ptr<Child> child_;
-  Outlet output_{OutputStream::standard_output, &Child::output};
-  Outlet errors_{OutputStream::standard_error, &Child::errors};
+  Outlet output_;
+  Outlet errors_;
   Watch input_watch_;
   Watch ended_watch_;
   Timer timer_;

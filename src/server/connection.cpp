@@ -300,8 +300,10 @@ bool Connection::replies_wait() const {
   const Duration patience = session_->reply_patience();
   if (patience == Duration::zero() || out_.memory() > services().settings->server.reply_queue / 2)
     return false;
-  return has_input() || services().reactor.now() < since_ + patience;
+  return more_at_hand() || services().reactor.now() < since_ + patience;
 }
+
+bool Connection::more_at_hand() const { return has_input() && session_->awaiting() == Awaiting::nothing; }
 
 void Connection::warm_front_file() {
   const OutQueue::FileRange range = out_.front_file();
@@ -420,7 +422,7 @@ TimePoint Connection::deadline() const {
   const ServerSettings& server = services().settings->server;
   if (life_ == Life::CLOSING) return since_ + closing_time;
   if (blocked_ && !out_.empty()) return deadline_after(since_, server.stall_timeout);
-  if (!out_.empty() && replies_wait()) return since_ + session_->reply_patience();
+  if (!out_.empty() && replies_wait()) return more_at_hand() ? never : since_ + session_->reply_patience();
   if (reset_) return never;  // what is still under way ends by itself
   switch (awaiting_) {
     case Awaiting::request: return out_.empty() ? deadline_after(since_, server.idle_timeout) : never;

@@ -93,6 +93,8 @@ class Connection {
   void decide_dialect();
   void flush(Turn& turn);
   [[nodiscard]] bool replies_wait() const;
+  /// Bytes of further requests are here, and it is we who do not take them yet.
+  [[nodiscard]] bool more_at_hand() const;
   void warm_front_file();
   void lose(std::string_view reason);
   void begin_closing();

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <memory>
 
 #include "base/sys.h"
 
@@ -40,7 +41,9 @@ Result<std::size_t> Spool::splice_from(int pipe, std::size_t size) {
 Result<void> Spool::move_to_file() {
   const int fd = sys::memfd_create("ftpd-output", MFD_CLOEXEC);
   if (fd < 0) return fail_errno(errno, "memfd_create");
-  file_ = std::make_shared<UniqueFd>(fd);
+  file_ = SharedFd(new UniqueFd(fd), [&pool = pool_](const UniqueFd* file) {
+    pool.push([owned = std::unique_ptr<const UniqueFd>(file)] {});
+  });
   const std::string held = std::exchange(memory_, std::string{});
   size_ = 0;
   return append(held);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "net/out_queue.h"
+#include "reactor/offload.h"
 
 namespace ftpd {
 
@@ -14,6 +15,9 @@ namespace ftpd {
 /// by whoever fills it (`max_output`).
 class Spool {
  public:
+  /// `pool` frees the memfd: a large one takes its time.
+  explicit Spool(Offload& pool) : pool_(pool) {}
+
   static constexpr std::size_t memory_limit = 1U << 20U;
 
   [[nodiscard]] Result<void> append(std::string_view bytes);
@@ -29,6 +33,7 @@ class Spool {
 
  private:
   [[nodiscard]] Result<void> move_to_file();
+  Offload& pool_;
   std::string memory_;
   SharedFd file_;
   std::uint64_t size_ = 0;

@@ -171,6 +171,16 @@ class Continuing(DaemonTestCase):
             self.still_works(client)
             self.assertEqual(self.daemon.read("a"), b"old")
 
+    def test_an_abort_and_a_close_that_arrive_together(self):
+        for _ in range(20):
+            with self.daemon.client() as client:
+                client.send_frame({"cmd": "put", "filename": "called-off", "more": True, "data_size": 100000}, b"x" * 100000)
+                client.send(frame({"abort": True}) + frame({"cmd": "ping", "close": True}))
+                self.refused(client.recv_reply(), "aborted")
+                self.ok(client.recv_reply())
+                client.expect_eof()
+        self.assertNotIn("called-off", self.daemon.files())
+
     def test_an_aborted_command_is_killed(self):
         client = self.client()
         client.send_frame({"cmd": "exec", "command": "echo before; exec sleep 1000", "more": True})

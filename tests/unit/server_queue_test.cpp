@@ -218,7 +218,8 @@ TEST_CASE("loops that take turns from each other never run more than the limit, 
 TEST_CASE("output stays in memory up to the limit and moves to a file beyond it") {
   for (const std::size_t size : {Spool::memory_limit - 1, Spool::memory_limit, Spool::memory_limit + 1}) {
     CAPTURE(size);
-    Spool spool;
+    Offload pool(1);
+    Spool spool(pool);
     const std::string half(Spool::memory_limit / 2, 'a');
     const std::string rest(size - half.size(), 'b');
     REQUIRE(spool.append(half).has_value());
@@ -230,7 +231,8 @@ TEST_CASE("output stays in memory up to the limit and moves to a file beyond it"
 }
 
 TEST_CASE("an empty spool has no content and no file") {
-  Spool spool;
+  Offload pool(1);
+  Spool spool(pool);
   REQUIRE(spool.append("").has_value());
   CHECK(spool.size() == 0);
   CHECK_FALSE(spool.in_file());
@@ -238,7 +240,8 @@ TEST_CASE("an empty spool has no content and no file") {
 }
 
 TEST_CASE("a spool in a file takes bytes straight from a pipe, in order") {
-  Spool spool;
+  Offload pool(1);
+  Spool spool(pool);
   const std::string start(Spool::memory_limit + 1, 's');
   REQUIRE(spool.append(start).has_value());
   Pipe pipe;
@@ -258,7 +261,8 @@ TEST_CASE("a spool in a file takes bytes straight from a pipe, in order") {
 }
 
 TEST_CASE("a spool that can get no file says so") {
-  Spool spool;
+  Offload pool(1);
+  Spool spool(pool);
   const Faults faults({.call = "memfd_create", .number = EMFILE});
   const auto kept = spool.append(std::string(Spool::memory_limit + 1, 'x'));
   REQUIRE_FALSE(kept.has_value());
@@ -266,7 +270,8 @@ TEST_CASE("a spool that can get no file says so") {
 }
 
 TEST_CASE("a spool that can't be written says so") {
-  Spool spool;
+  Offload pool(1);
+  Spool spool(pool);
   const Faults faults({.call = "pwrite", .number = ENOSPC});
   const auto kept = spool.append(std::string(Spool::memory_limit + 1, 'x'));
   REQUIRE_FALSE(kept.has_value());

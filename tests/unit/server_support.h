@@ -148,7 +148,9 @@ class Client {
     std::array<char, 16384> piece;
     for (;;) {
       const ssize_t got = ::recv(socket_.get(), piece.data(), piece.size(), 0);
-      if (got <= 0) return all;
+      const bool ended = got == 0 || (got < 0 && errno == ECONNRESET);
+      if (ended) return all;
+      REQUIRE_MESSAGE(got > 0, "the connection is not closed");
       all.append(piece.data(), static_cast<std::size_t>(got));
     }
   }

@@ -56,6 +56,7 @@ TEST_CASE("what was put is got again, small and large, on disk and in memory") {
 
 TEST_CASE("requests glued together or split at every byte are answered in order") {
   WholeServer server;
+  const std::string first = frame(R"({"cmd":"ping","id":1})");
   const std::string both =
       frame(R"({"cmd":"ping","id":1})") + frame(put_header("a", 3, R"(,"id":2)"), "abc") +
       frame(R"({"cmd":"get","filename":"a","id":3})") + frame(R"({"cmd":"ping","id":4})");
@@ -243,6 +244,7 @@ TEST_CASE("over max_connections a client is told so and closed, and later ones a
   Client three(server.address());
   CHECK(three.read_reply().failed("busy"));
   CHECK(three.read_all().empty());
+  three.close();
   one.reset();
   CHECK(eventually([&] { return server.stat("connections_open") == 1; }));
   CHECK(Client(server.address()).ask(ping).ok());
@@ -342,10 +344,12 @@ TEST_CASE("drained, the server finishes what is under way, refuses the rest, and
   bool drained = false;
   server.server().drain([&] { drained = true; });
   CHECK(idle.read_all().empty());
+  idle.close();
   busy.send(frame(ping));
   CHECK(busy.read_reply().body == "done\n");
   CHECK(busy.read_reply().failed("shutting_down"));
   CHECK(busy.read_all().empty());
+  busy.close();
   const TimePoint until = Clock::now() + std::chrono::seconds(10);
   while (!drained && Clock::now() < until) {
     REQUIRE(server.main_reactor().turn(Clock::now() + std::chrono::milliseconds(10)).has_value());
