@@ -178,11 +178,8 @@ std::expected<void, Failure> FrameSession::admit(const Request& request) {
   const Right right = row_->right(request);
   if (right == Right::none) return {};
   const Caller& caller = connection_.caller();
-  const Rules rules{.role = caller.role != nullptr ? std::string_view{caller.role->name} : std::string_view{},
-                    .allowed = caller.role != nullptr ? caller.role->allowed : Allowed{},
-                    .local_users_same = caller.listener->local_users == LocalUsers::same,
-                    .own_uid = services().server.own_uid()};
-  const Decision decision = decide(rules, caller.peer, {row_->name, right});
+  const Decision decision =
+      decide(rules_of(caller, services().server.own_uid()), caller.peer, {row_->name, right});
   switch (decision.verdict) {
     case Decision::Verdict::allowed: return {};
     case Decision::Verdict::denied:

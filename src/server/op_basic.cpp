@@ -24,17 +24,12 @@ Made make_quit(const Request& request, Host& host) {
 Made make_hello(const Request& request, Host& host) {
   const Caller& caller = host.caller();
   const Settings& settings = *host.services().settings;
+  const Rules rules = rules_of(caller, host.services().server.own_uid());
   std::string commands = "[";
   for (const OperationRow& row : operations()) {
     // exec is told where either way of giving the command is allowed.
-    const Allowed allowed = caller.role != nullptr ? caller.role->allowed : Allowed{};
-    const bool exec = row.name == "exec";
-    const Right right = exec ? (allowed.has(Right::exec) ? Right::exec : Right::shell) : row.right(request);
-    const Rules rules{
-        .role = caller.role != nullptr ? std::string_view{caller.role->name} : std::string_view{},
-        .allowed = allowed,
-        .local_users_same = caller.listener->local_users == LocalUsers::same,
-        .own_uid = host.services().server.own_uid()};
+    const bool exec_by_shell_alone = row.name == "exec" && !rules.allowed.has(Right::exec);
+    const Right right = exec_by_shell_alone ? Right::shell : row.right(request);
     if (decide(rules, caller.peer, {row.name, right}).verdict != Decision::Verdict::allowed) continue;
     if (commands.size() > 1) commands += ',';
     append_json_string(commands, row.name);

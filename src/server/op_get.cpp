@@ -1,12 +1,13 @@
 // get: a file goes out, straight from the page cache.
 #include "server/fields.h"
 #include "server/operations.h"
+#include "server/query.h"
 #include "server/server.h"
 
 namespace ftpd {
 namespace {
 
-class Get final : public Operation {
+class Get final : public Query {
  public:
   struct Range {
     std::uint64_t offset = 0;
@@ -14,45 +15,33 @@ class Get final : public Operation {
   };
 
   Get(Host& host, RequestId id, RelPath path, Range range)
-      : host_(host), id_(std::move(id)), path_(std::move(path)), range_(range) {}
-
-  void detach() override { job_.abandon(); }
+      : Query(host, std::move(id)), path_(std::move(path)), range_(range) {}
 
   void start() override {
+    const auto answer = [this](const OpenFile& file) { return this->answer(file); };
     auto store = host_.caller().role->store;
     if (store->in_memory()) {
-      answer(store->open_file(path_));
-      return;
+      conclude(find(*store, path_, range_), answer);
+    } else {
+      ask_on_pool([store, path = path_, range = range_] { return find(*store, path, range); }, answer);
     }
-    LoopServices& services = host_.services();
-    job_ = services.pool.submit(
-        services.reactor, [store, path = path_] { return store->open_file(path); },
-        [this](Result<OpenFile> file) { answer(std::move(file)); });
-  }
-
-  void on_abort() override { fail_with({.status = Status::aborted, .message = "called off by the client"}); }
-  void on_shutdown() override {
-    fail_with({.status = Status::shutting_down, .message = "the daemon is stopping"});
   }
 
  private:
-  void fail_with(const Failure& failure) {
-    host_.services().counters.failures.add();
-    host_.send(failure_reply(id_, failure));
-    host_.finish();
+  static Result<OpenFile> find(const Store& store, const RelPath& path, const Range& range) {
+    auto file = store.open_file(path);
+    if (file && range.offset > file->size) {
+      return fail(Reason::invalid, fmt::format("offset: {} is beyond the end; the file has {} bytes",
+                                               range.offset, file->size));
+    }
+    return file;
   }
 
-  void answer(Result<OpenFile> file) {
-    if (!file) return fail_with(failure_of(file.error()));
-    if (range_.offset > file->size) {
-      return fail_with(bad_request(
-          fmt::format("offset: {} is beyond the end; the file has {} bytes", range_.offset, file->size)));
-    }
-    const std::uint64_t rest = file->size - range_.offset;
+  void answer(const OpenFile& file) {
+    const std::uint64_t rest = file.size - range_.offset;
     const std::uint64_t size = range_.length ? std::min(*range_.length, rest) : rest;
-    host_.send(header(*file, size));
-    if (size > 0) host_.send_file({file->file, range_.offset, size, file->in_memory});
-    host_.finish();
+    host_.send(header(file, size));
+    if (size > 0) host_.send_file({file.file, range_.offset, size, file.in_memory});
   }
 
   /// Obeys max_header: where a long name does not fit, the old spellings are left out, then the name.
@@ -75,11 +64,8 @@ class Get final : public Operation {
     return {};
   }
 
-  Host& host_;
-  RequestId id_;
   RelPath path_;
   Range range_;
-  Job job_;
 };
 
 }  // namespace

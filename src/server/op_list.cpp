@@ -1,6 +1,7 @@
 // ls and stat: what there is.
 #include "server/fields.h"
 #include "server/operations.h"
+#include "server/query.h"
 #include "server/server.h"
 
 namespace ftpd {
@@ -41,39 +42,19 @@ std::string listing(const std::vector<Entry>& entries) {
   return body;
 }
 
-/// Asks the store on the pool and answers with what `tell` makes of it.
 template <class Ask, class Tell>
-class Query final : public Operation {
+class StoreQuery final : public Query {
  public:
-  Query(Host& host, RequestId id, Ask ask, Tell tell)
-      : host_(host), id_(std::move(id)), ask_(std::move(ask)), tell_(std::move(tell)) {}
-
-  void detach() override { job_.abandon(); }
+  StoreQuery(Host& host, RequestId id, Ask ask, Tell tell)
+      : Query(host, std::move(id)), ask_(std::move(ask)), tell_(std::move(tell)) {}
 
   void start() override {
-    LoopServices& services = host_.services();
-    job_ = services.pool.submit(services.reactor, std::move(ask_), [this](auto answer) {
-      if (!answer) return fail_with(failure_of(answer.error()));
-      tell_(host_, id_, *answer);
-      host_.finish();
-    });
-  }
-  void on_abort() override { fail_with({.status = Status::aborted, .message = "called off by the client"}); }
-  void on_shutdown() override {
-    fail_with({.status = Status::shutting_down, .message = "the daemon is stopping"});
+    ask_on_pool(std::move(ask_), [this](auto& answer) { tell_(host_, id_, answer); });
   }
 
  private:
-  void fail_with(const Failure& failure) {
-    host_.services().counters.failures.add();
-    host_.send(failure_reply(id_, failure));
-    host_.finish();
-  }
-  Host& host_;
-  RequestId id_;
   Ask ask_;
   Tell tell_;
-  Job job_;
 };
 
 }  // namespace
@@ -93,7 +74,7 @@ Made make_ls(const Request& request, Host& host) {
     to.send(finish_reply(begin_reply(id), body.size()));
     if (!body.empty()) to.send(std::move(body));
   };
-  return std::make_unique<Query<decltype(ask), decltype(tell)>>(host, request.id, std::move(ask), tell);
+  return std::make_unique<StoreQuery<decltype(ask), decltype(tell)>>(host, request.id, std::move(ask), tell);
 }
 
 Made make_stat(const Request& request, Host& host) {
@@ -107,7 +88,7 @@ Made make_stat(const Request& request, Host& host) {
     add_attributes(reply, entry);
     to.send(finish_reply(std::move(reply)));
   };
-  return std::make_unique<Query<decltype(ask), decltype(tell)>>(host, request.id, std::move(ask), tell);
+  return std::make_unique<StoreQuery<decltype(ask), decltype(tell)>>(host, request.id, std::move(ask), tell);
 }
 
 }  // namespace ftpd

@@ -46,6 +46,18 @@ struct Caller {
   std::shared_ptr<const Role> role;  // null: must authenticate
 };
 
+/// The rules by which he is judged. `own_uid`: the daemon's.
+[[nodiscard]] inline Rules rules_of(const Caller& caller, uid_t own_uid) {
+  Rules rules;
+  rules.local_users_same = caller.listener->local_users == LocalUsers::same;
+  rules.own_uid = own_uid;
+  if (caller.role != nullptr) {
+    rules.role = caller.role->name;
+    rules.allowed = caller.role->allowed;
+  }
+  return rules;
+}
+
 /// What an operation may ask of the conversation that it belongs to. Loop thread only.
 class Host {
  public:

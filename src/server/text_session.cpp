@@ -87,11 +87,8 @@ void TextSession::run_line(std::string_view line) {
     return refuse_and_close({.status = Status::shutting_down, .message = "the daemon is stopping"});
   }
   const Caller& caller = connection_.caller();
-  const Rules rules{.role = caller.role != nullptr ? std::string_view{caller.role->name} : std::string_view{},
-                    .allowed = caller.role != nullptr ? caller.role->allowed : Allowed{},
-                    .local_users_same = caller.listener->local_users == LocalUsers::same,
-                    .own_uid = services.server.own_uid()};
-  const Decision decision = decide(rules, caller.peer, {"exec", Right::shell});
+  const Decision decision =
+      decide(rules_of(caller, services.server.own_uid()), caller.peer, {"exec", Right::shell});
   if (decision.verdict != Decision::Verdict::allowed) {
     return say(
         {.status = decision.verdict == Decision::Verdict::denied ? Status::denied : Status::auth_required,

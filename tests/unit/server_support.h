@@ -14,6 +14,7 @@
 #include <functional>
 #include <iterator>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -284,8 +285,11 @@ struct Fault {
 class Faults {
  public:
   explicit Faults(const Fault& plan) {
-    plan_ = plan;
-    seen_ = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      plan_ = plan;
+      seen_ = 0;
+    }
     fired_ = "";
     sys::set_fault_hook(&ask);
   }
@@ -302,15 +306,20 @@ class Faults {
     return call == "epoll_wait" || call == "epoll_ctl" || call == "write" || call == "read";
   }
   static int ask(const char* call) {
-    if (plan_.call.empty() ? is_of_the_loop(call) : plan_.call != call) return 0;
-    const unsigned seen = ++seen_;
-    if (plan_.nth != 0 && seen != plan_.nth) return 0;
+    Fault plan;
+    {
+      const std::lock_guard lock(mutex_);
+      plan = plan_;
+      if (plan.call.empty() ? is_of_the_loop(call) : plan.call != call) return 0;
+      if (++seen_ != plan.nth && plan.nth != 0) return 0;
+    }
     fired_ = call;
-    if (plan_.delay.count() > 0) std::this_thread::sleep_for(plan_.delay);
-    return plan_.number;
+    if (plan.delay.count() > 0) std::this_thread::sleep_for(plan.delay);
+    return plan.number;
   }
+  inline static std::mutex mutex_;  // a thread may still be asking when the hook is gone
   inline static Fault plan_{};
-  inline static std::atomic<unsigned> seen_{0};
+  inline static unsigned seen_ = 0;
   inline static std::atomic<const char*> fired_{""};
 };
 

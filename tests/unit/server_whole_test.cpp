@@ -137,7 +137,7 @@ TEST_CASE("a client that takes what it is sent is no stall, though its next requ
   client.send(frame(get_header("large")) + frame(ping));
   std::size_t got = 0;
   std::vector<char> piece(256 * 1024);
-  const TimePoint slow_until = Clock::now() + std::chrono::milliseconds{1200};
+  const TimePoint slow_until = Clock::now() + std::chrono::milliseconds{700};
   for (;;) {
     const ssize_t count = ::recv(client.fd(), piece.data(), piece.size(), 0);
     if (count <= 0) break;
@@ -201,7 +201,7 @@ TEST_CASE("an old client's upload is not cut off by a slow disk") {
   WholeServer server;
   Client client(server.address());
   const std::string large(300'000, 'x');
-  const Faults slow({.call = "fallocate", .nth = 0, .delay = std::chrono::milliseconds{600}});
+  const Faults slow({.call = "fallocate", .nth = 0, .delay = std::chrono::milliseconds{350}});
   client.send(old_put("a", "first") + old_put("b", large) + old_put("c", large));
   for (int i = 0; i < 3; ++i) CHECK(client.read_reply().ok());
   CHECK(read_file(server.at("c")) == large);
