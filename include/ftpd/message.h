@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -80,12 +81,12 @@ class RequestId {
   /// A string of at most limits::max_id bytes, an integer of 64 bits (signed or not), or absent.
   [[nodiscard]] static std::expected<RequestId, FieldError> from(const Header& header);
 
-  [[nodiscard]] bool present() const { return !json_.empty(); }
-  /// As JSON, `"a\"b"` or 17; empty when absent.
-  [[nodiscard]] const std::string& json() const { return json_; }
+  [[nodiscard]] bool present() const { return json_ != nullptr; }
+  /// As JSON, `"a\"b"` or 17; empty when absent. Valid as long as any copy of this id.
+  [[nodiscard]] std::string_view json() const { return json_ != nullptr ? *json_ : std::string_view{}; }
 
  private:
-  std::string json_;
+  std::shared_ptr<const std::string> json_;  // none when absent, which is the rule
 };
 
 /// What the framing itself has to know of a header. `more` and `abort` are false too where they are

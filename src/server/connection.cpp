@@ -159,6 +159,7 @@ void Connection::serve(Turn& turn) {
     session_->on_end_of_input(input_ != nullptr ? *input_ : no_input);
   }
   serving_ = false;
+  if (input_ != nullptr && !has_input()) services().buffers.give_back(std::move(input_));
 }
 
 bool Connection::wants_input() const {
@@ -343,7 +344,6 @@ void Connection::note_progress(const Turn& turn) {
 
 void Connection::rest() {
   watch_.set_interest(interest());
-  if (input_ != nullptr && !has_input()) services().buffers.give_back(std::move(input_));
   const TimePoint wanted = deadline();
   // A timer that fires early finds out and is armed again: cheaper than moving it with each request.
   if (wanted < timer_deadline_) {

@@ -126,19 +126,19 @@ class Connection {
   std::unique_ptr<Job> warming_;
   TimePoint timer_deadline_ = never;
   TimePoint since_;  // when the present wait began
-  const char* close_reason_ = nullptr;
   std::uint32_t index_ = 0;
   Life life_ = Life::OPEN;
   Awaiting awaiting_ = Awaiting::request;
-  bool readable_ = true;  // the socket may have input: it has not said EAGAIN since
-  bool blocked_ = false;  // the socket takes no more output
-  bool input_ended_ = false;
-  bool reset_ = false;
-  bool draining_ = false;
-  bool bulk_ = false;  // a file's bytes are in the output queue
-  bool output_was_high_ = false;
-  bool serving_ = false;
-  bool counted_ = false;
+  // Flags of one bit: every idle connection keeps them.
+  bool readable_ : 1 = true;  // the socket may have input: it has not said EAGAIN since
+  bool blocked_ : 1 = false;  // the socket takes no more output
+  bool input_ended_ : 1 = false;
+  bool reset_ : 1 = false;
+  bool draining_ : 1 = false;
+  bool bulk_ : 1 = false;  // a file's bytes are in the output queue
+  bool output_was_high_ : 1 = false;
+  bool serving_ : 1 = false;
+  bool counted_ : 1 = false;
 };
 
 [[nodiscard]] std::string_view name(Connection::Life life);

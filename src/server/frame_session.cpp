@@ -19,7 +19,7 @@ FrameSession::~FrameSession() = default;
 
 void FrameSession::consume(Buffer& input, Turn& turn) {
   if (held_header_ != nullptr) {
-    if (!settling_.empty()) return;
+    if (!settling().empty()) return;
     const auto text = std::move(held_header_);
     // It was parsed once already, so it parses again.
     if (const auto header = services().parser.parse(*text, false)) begin_request(*header);
@@ -38,7 +38,7 @@ void FrameSession::consume(Buffer& input, Turn& turn) {
     switch (outcome.step) {
       case Conversation::Step::need_input: input.consume(outcome.consumed); return;
       case Conversation::Step::header:
-        body_at_hand_ = bytes.size() - outcome.consumed;
+        body_at_hand_ = static_cast<std::uint32_t>(bytes.size() - outcome.consumed);
         on_header(outcome.bytes, turn);
         break;
       case Conversation::Step::body:
@@ -61,7 +61,7 @@ void FrameSession::consume(Buffer& input, Turn& turn) {
 }
 
 bool FrameSession::may_begin() const {
-  return connection_.output_has_room() && settling_.size() < max_settling;
+  return connection_.output_has_room() && settling().size() < max_settling;
 }
 
 bool FrameSession::wants_input() const {
@@ -105,10 +105,10 @@ void FrameSession::on_header(std::string_view text, Turn& turn) {
 }
 
 bool FrameSession::must_wait(const OperationRow* row, const Header& header) const {
-  if (settling_.empty()) return false;
+  if (settling().empty()) return false;
   if (row == nullptr || !row->overlaps) return true;
   std::size_t memory = 0;
-  for (const Settling& settling : settling_) memory += settling.operation->memory();
+  for (const Settling& settling : settling()) memory += settling.operation->memory();
   if (memory > max_settling_memory) return true;
   const auto name = header.string("filename");
   if (!name || !*name) return true;
@@ -116,10 +116,10 @@ bool FrameSession::must_wait(const OperationRow* row, const Header& header) cons
   const auto parents = header.boolean("parents");
   const bool makes_its_own = parents && parents->value_or(false);
   if (!makes_its_own &&
-      std::ranges::any_of(settling_, [](const Settling& s) { return s.operation->makes_directories(); })) {
+      std::ranges::any_of(settling(), [](const Settling& s) { return s.operation->makes_directories(); })) {
     return true;
   }
-  return std::ranges::any_of(settling_, [&](const Settling& s) { return s.operation->settles() == **name; });
+  return std::ranges::any_of(settling(), [&](const Settling& s) { return s.operation->settles() == **name; });
 }
 
 // --- requests
@@ -165,12 +165,12 @@ void FrameSession::note_old_upload(const Header& header) {
   // read waits for its first reply: its silence shows that, and it is never made to wait again.
   const bool old = row_ != nullptr && row_->overlaps && !header.has("data_size");
   if (!old) {
-    reply_patience_ = Duration::zero();
+    reply_patience_ms_ = 0;
   } else if (!uploads_in_old_spelling_) {
     uploads_in_old_spelling_ = true;
-    reply_patience_ = std::chrono::milliseconds{10};
-  } else if (reply_patience_ != Duration::zero()) {
-    reply_patience_ = std::chrono::milliseconds{250};
+    reply_patience_ms_ = 10;
+  } else if (reply_patience_ms_ != 0) {
+    reply_patience_ms_ = 250;
   }
 }
 
@@ -231,7 +231,8 @@ void FrameSession::on_message_end() {
       connection_.draining()) {
     return;
   }
-  settling_.push_back({std::move(active_), connection_.reserve()});
+  if (settling_ == nullptr) settling_ = std::make_unique<std::vector<Settling>>();
+  settling_->push_back({std::move(active_), connection_.reserve()});
   conversation_.answered();
 }
 
@@ -273,11 +274,12 @@ void FrameSession::settle(Operation& operation, std::string reply) {
     return;
   }
   const auto found =
-      std::ranges::find_if(settling_, [&](const Settling& s) { return s.operation.get() == &operation; });
-  if (found == settling_.end()) return;
+      std::ranges::find_if(settling(), [&](const Settling& s) { return s.operation.get() == &operation; });
+  if (found == settling().end()) return;
   connection_.fill(found->ticket, std::move(reply));
   bury(std::move(found->operation));
-  settling_.erase(found);
+  settling_->erase(settling_->begin() + (found - settling().begin()));
+  if (settling_->empty()) settling_.reset();
   connection_.schedule();
 }
 
@@ -302,7 +304,7 @@ void FrameSession::on_end_of_input(Buffer& input) {
   } else if (!input.empty() && !may_begin()) {
     return;
   }
-  if (settling_.empty() && active_ == nullptr) connection_.close_after_output("end of input");
+  if (settling().empty() && active_ == nullptr) connection_.close_after_output("end of input");
 }
 
 void FrameSession::on_reset() {
@@ -333,7 +335,7 @@ void FrameSession::on_shutdown() {
 }
 
 Awaiting FrameSession::awaiting() const {
-  if (held_header_ != nullptr || !settling_.empty()) return Awaiting::nothing;
+  if (held_header_ != nullptr || !settling().empty()) return Awaiting::nothing;
   switch (conversation_.state()) {
     case Conversation::State::READ_LEN:
       if (connection_.input() != nullptr && !connection_.input()->empty()) return Awaiting::header;
@@ -347,7 +349,7 @@ Awaiting FrameSession::awaiting() const {
 }
 
 bool FrameSession::idle() const {
-  return conversation_.idle() && active_ == nullptr && settling_.empty() && held_header_ == nullptr;
+  return conversation_.idle() && active_ == nullptr && settling().empty() && held_header_ == nullptr;
 }
 
 }  // namespace ftpd

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,8 +32,10 @@ class FrameSession final : public Session, public Host {
   void on_output_room() override;
   void on_stall() override;
   void on_shutdown() override;
-  [[nodiscard]] Duration reply_patience() const override { return reply_patience_; }
-  void on_silence() override { reply_patience_ = Duration::zero(); }
+  [[nodiscard]] Duration reply_patience() const override {
+    return std::chrono::milliseconds{reply_patience_ms_};
+  }
+  void on_silence() override { reply_patience_ms_ = 0; }
   [[nodiscard]] Awaiting awaiting() const override;
   [[nodiscard]] bool idle() const override;
 
@@ -68,19 +71,22 @@ class FrameSession final : public Session, public Host {
   void drop_active();
   void bury(std::unique_ptr<Operation> operation);
   [[nodiscard]] bool may_begin() const;
+  [[nodiscard]] std::span<Settling> settling() const {
+    return settling_ != nullptr ? std::span<Settling>{*settling_} : std::span<Settling>{};
+  }
 
   Connection& connection_;
   Conversation conversation_;
   RequestId id_;
   const OperationRow* row_ = nullptr;  // of the request begun last
   std::unique_ptr<Operation> active_;
-  std::vector<Settling> settling_;
-  std::unique_ptr<std::string> held_header_;  // a request that waits until all is settled
-  std::size_t body_at_hand_ = 0;
-  Duration reply_patience_ = Duration::zero();
-  bool uploads_in_old_spelling_ = false;
-  bool close_after_reply_ = false;
-  bool end_of_input_told_ = false;
+  std::unique_ptr<std::vector<Settling>> settling_;  // none while all is settled
+  std::unique_ptr<std::string> held_header_;         // a request that waits until all is settled
+  std::uint32_t body_at_hand_ = 0;                   // within the input buffer
+  std::uint16_t reply_patience_ms_ = 0;
+  bool uploads_in_old_spelling_ : 1 = false;
+  bool close_after_reply_ : 1 = false;
+  bool end_of_input_told_ : 1 = false;
 };
 
 }  // namespace ftpd

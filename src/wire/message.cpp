@@ -271,19 +271,21 @@ std::expected<RequestId, FieldError> RequestId::from(const Header& header) {
   RequestId id;
   const auto element = find(header.object(), "id");
   if (!element) return id;
+  std::string json;
   std::string_view text;
   std::int64_t integer = 0;
   std::uint64_t large = 0;
   if (element->get(text) == simdjson::SUCCESS && text.size() <= limits::max_id) {
-    append_json_string(id.json_, text);
+    append_json_string(json, text);
   } else if (element->get(integer) == simdjson::SUCCESS) {
-    id.json_ = fmt::to_string(integer);
+    json = fmt::to_string(integer);
   } else if (element->get(large) == simdjson::SUCCESS) {
-    id.json_ = fmt::to_string(large);
+    json = fmt::to_string(large);
   } else {
     return refuse("id", *element,
                   fmt::format("a string of at most {} bytes or an integer of 64 bits", limits::max_id));
   }
+  id.json_ = std::make_shared<const std::string>(std::move(json));
   return id;
 }
 

@@ -41,7 +41,7 @@ TEST_CASE("what was put is got again, small and large, on disk and in memory") {
   for (const auto files : {WholeServer::Files::on_disk, WholeServer::Files::in_memory}) {
     WholeServer server({}, files);
     Client client(server.address());
-    for (const std::size_t size : {0, 1, 65536, 65537, 3'000'000}) {
+    for (const std::size_t size : {0U, 1U, 65536U, 65537U, 3'000'000U}) {
       CAPTURE(size);
       std::string content(size, 'x');
       for (std::size_t i = 0; i < size; i += 97) content[i] = static_cast<char>(i);
