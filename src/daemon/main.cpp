@@ -22,16 +22,22 @@ namespace {
 
 enum ExitStatus : int { stopped = 0, failed = 1, bad_usage = 2 };
 
-// How long commands and replies have to end once `drain_timeout` is over.
-constexpr Duration last_moments = std::chrono::seconds{3};
+/// How long commands and replies have to end once `drain_timeout` is over: a command may use its
+/// kill_grace, and its last words have to go out.
+Duration last_moments(const Settings& settings) {
+  Duration longest{};
+  for (const auto& [name, role] : settings.roles) longest = std::max(longest, role.kill_grace);
+  return longest + std::chrono::seconds{1};
+}
 
 /// Drains at the first SIGTERM or SIGINT, stops at the second.
 class Lifecycle {
  public:
-  Lifecycle(Reactor& reactor, Server& server, Duration drain_timeout)
+  Lifecycle(Reactor& reactor, Server& server, const Settings& settings)
       : reactor_(reactor),
         server_(server),
-        drain_timeout_(drain_timeout),
+        drain_timeout_(settings.server.drain_timeout),
+        last_moments_(last_moments(settings)),
         timer_(reactor, Callback<void()>::to<&Lifecycle::on_timer>(*this)) {}
 
   void on_signal(int signal) {
@@ -60,12 +66,13 @@ class Lifecycle {
     over_time_ = true;
     log::write(log::Level::warning, "drain_timeout is over");
     server_.shut_down();
-    timer_.arm(reactor_.now() + last_moments);
+    timer_.arm(reactor_.now() + last_moments_);
   }
 
   Reactor& reactor_;
   Server& server_;
   Duration drain_timeout_;
+  Duration last_moments_;
   Timer timer_;
   bool draining_ = false;
   bool over_time_ = false;
@@ -129,7 +136,7 @@ int serve(const LoadedSettings& loaded) {
   server =
       std::make_unique<Server>(settings, std::move(*roles),
                                Server::Shared{.main_reactor = **reactor, .pool = *pool, .spawner = *spawner});
-  Lifecycle lifecycle(**reactor, *server, settings->server.drain_timeout);
+  Lifecycle lifecycle(**reactor, *server, *settings);
   auto watched = Signals::create(**reactor, signals, Signals::Handler::to<&Lifecycle::on_signal>(lifecycle));
   if (!watched) return fail_to_start(watched.error());
 
@@ -139,6 +146,7 @@ int serve(const LoadedSettings& loaded) {
   } else {
     sd_notify(0, "READY=1");
     if (auto ended = (*reactor)->run(); !ended) status = fail_to_start(ended.error());
+    if (server->failed()) status = failed;
   }
 
   // Loops first, then whoever works for them; what comes too late is dropped while commands can still
@@ -146,7 +154,7 @@ int serve(const LoadedSettings& loaded) {
   server->stop();
   spawner.reset();
   server->forget_results();
-  (*descendants)->kill_everything(Clock::now() + last_moments);
+  (*descendants)->kill_everything(Clock::now() + std::chrono::seconds{3});
   descendants->reset();
   pool.reset();
   server->forget_results();

@@ -86,7 +86,7 @@ void CommandRun::on_started(Result<std::unique_ptr<Child>> child) {
   if (output_paused_) pause_output();
   if (ending_early_) {
     signal_tree(SIGTERM);
-    timer_.arm(deadline_after(reactor.now(), plan_.role->settings.kill_grace));
+    timer_.arm(reactor.now() + plan_.role->settings.kill_grace);
   }
   write_input();
 }
@@ -304,7 +304,9 @@ void CommandRun::on_timer() {
       }
       [[fallthrough]];
     case State::DRAINING:
-      signal_tree(SIGKILL);
+      // One that has not begun yet is not replaced, or a slow pool would never come to any.
+      if (!killed_ || !signalling_.pending()) signal_tree(SIGKILL);
+      killed_ = true;
       // Again and again until the end: a tree may grow while it is killed.
       timer_.arm(services_.reactor.now() + std::chrono::seconds{1});
       return;

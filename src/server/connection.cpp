@@ -132,7 +132,8 @@ void Connection::pump() {
   }
   flush(turn);
   note_progress(turn);
-  if (life_ == Life::FLUSHING && (out_.empty() || reset_)) begin_closing();
+  const bool all_is_done = reset_ ? session_ == nullptr || session_->settled() : out_.empty();
+  if (life_ == Life::FLUSHING && all_is_done) begin_closing();
   if (life_ == Life::GONE) return;
   if (stopped_for_fairness || (life_ == Life::OPEN && readable_ && wants_input())) schedule();
   rest();
@@ -197,7 +198,11 @@ bool Connection::read_some(Turn& turn) {
       // epoll tells when more comes; after a reset it tells nothing more, and the end is still to be read.
       if (moved.count < asked && !reset_) readable_ = false;
       return true;
-    case Moved::How::blocked: readable_ = false; return false;
+    case Moved::How::blocked:
+      readable_ = false;
+      if (!reset_) return false;
+      input_ended_ = true;  // a write has failed: nobody would wait for what comes later
+      return true;
     case Moved::How::ended: input_ended_ = true; return true;
     case Moved::How::failed:
       input_ended_ = true;
@@ -224,7 +229,7 @@ void Connection::decide_dialect() {
       break;
   }
   switch (dialect) {
-    case Dialect::undecided: awaiting_ = has_input() ? Awaiting::header : Awaiting::request; return;
+    case Dialect::undecided: return;
     case Dialect::frame: session_ = std::make_unique<FrameSession>(*this); return;
     case Dialect::text: session_ = std::make_unique<TextSession>(*this); return;
   }
@@ -335,11 +340,15 @@ TimePoint Connection::deadline() const {
 
 void Connection::note_progress(const Turn& turn) {
   const Awaiting before = awaiting_;
-  if (session_ != nullptr) awaiting_ = session_->awaiting();
+  awaiting_ = session_ != nullptr ? session_->awaiting() : has_input() ? Awaiting::header : Awaiting::request;
   // A header has to be whole in one stall_timeout from its first byte, so that bytes that drip do not
   // count there.
   const bool same_header = before == Awaiting::header && awaiting_ == before && turn.served == 0;
-  if (before != awaiting_ || (turn.moved && !same_header)) since_ = services().reactor.now();
+  // Time in which we did not read is no delay of the peer's.
+  const bool wants_input_now = wants_input();
+  const bool reads_again = wants_input_now && !wanted_input_;
+  wanted_input_ = wants_input_now;
+  if (before != awaiting_ || reads_again || (turn.moved && !same_header)) since_ = services().reactor.now();
 }
 
 void Connection::rest() {

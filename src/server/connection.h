@@ -60,7 +60,7 @@ class Connection {
   void send(std::string&& bytes);
   void send(std::string_view bytes);
   void send_file(OutQueue::FileRange range);
-  [[nodiscard]] OutQueue::Ticket reserve() { return out_.reserve(); }
+  [[nodiscard]] OutQueue::Ticket reserve() { return reset_ ? OutQueue::Ticket{} : out_.reserve(); }
   void fill(OutQueue::Ticket ticket, std::string bytes);
   [[nodiscard]] std::size_t unsent() const { return out_.memory(); }
 
@@ -130,8 +130,9 @@ class Connection {
   Life life_ = Life::OPEN;
   Awaiting awaiting_ = Awaiting::request;
   // Flags of one bit: every idle connection keeps them.
-  bool readable_ : 1 = true;  // the socket may have input: it has not said EAGAIN since
-  bool blocked_ : 1 = false;  // the socket takes no more output
+  bool wanted_input_ : 1 = true;  // at the end of the last turn
+  bool readable_ : 1 = true;      // the socket may have input: it has not said EAGAIN since
+  bool blocked_ : 1 = false;      // the socket takes no more output
   bool input_ended_ : 1 = false;
   bool reset_ : 1 = false;
   bool draining_ : 1 = false;

@@ -79,7 +79,9 @@ bool Connection::replies_wait() const {
   return more_at_hand() || services().reactor.now() < since_ + patience;
 }
 
-bool Connection::more_at_hand() const { return has_input() && session_->awaiting() == Awaiting::nothing; }
+bool Connection::more_at_hand() const {
+  return has_input() && (session_->awaiting() == Awaiting::nothing || !session_->wants_input());
+}
 
 void Connection::warm_front_file() {
   const OutQueue::FileRange range = out_.front_file();

@@ -331,13 +331,16 @@ void FrameSession::on_stall() {
 }
 
 void FrameSession::on_shutdown() {
-  if (active_ != nullptr) active_->on_shutdown();
+  if (active_ == nullptr) return;
+  close_after_reply_ = true;  // no matter what is still to come of its message
+  active_->on_shutdown();
 }
 
 Awaiting FrameSession::awaiting() const {
   if (held_header_ != nullptr || !settling().empty()) return Awaiting::nothing;
   switch (conversation_.state()) {
     case Conversation::State::READ_LEN:
+      if (conversation_.idle() && !may_begin()) return Awaiting::nothing;  // we do not read on
       if (connection_.input() != nullptr && !connection_.input()->empty()) return Awaiting::header;
       if (conversation_.idle()) return Awaiting::request;
       return active_ != nullptr && !active_->owed_input() ? Awaiting::nothing : Awaiting::body;

@@ -37,6 +37,7 @@ class FrameSession final : public Session, public Host {
   }
   void on_silence() override { reply_patience_ms_ = 0; }
   [[nodiscard]] Awaiting awaiting() const override;
+  [[nodiscard]] bool settled() const override { return settling_ == nullptr; }
   [[nodiscard]] bool idle() const override;
 
  private:

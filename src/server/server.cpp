@@ -57,6 +57,11 @@ void Server::drain(std::function<void()> drained) {
   for (const auto& worker : workers_) worker->drain();
 }
 
+void Server::loop_failed() {
+  failed_.store(true, std::memory_order_relaxed);
+  shared_.main_reactor.stop();
+}
+
 void Server::worker_stopped_accepting() {
   shared_.main_reactor.post([this] {
     // Whoever connects from here on is refused by the kernel, and does not wait for nothing.

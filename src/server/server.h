@@ -67,6 +67,10 @@ class Server {
   /// Since drain() no request begins, on whichever loop.
   [[nodiscard]] bool draining() const { return draining_.load(std::memory_order_relaxed); }
 
+  /// A loop can't go on: the daemon stops, and failed() says why.
+  void loop_failed();
+  [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_relaxed); }
+
   /// A draining worker watches the listeners no more.
   void worker_stopped_accepting();
   /// A draining worker has no connection any more.
@@ -83,6 +87,7 @@ class Server {
   std::size_t workers_not_accepting_ = 0;  // main thread only
   std::size_t workers_drained_ = 0;        // main thread only
   std::atomic<bool> draining_{false};
+  std::atomic<bool> failed_{false};
   std::atomic<unsigned> connections_{0};
   mutable std::mutex by_host_mutex_;
   std::map<std::string, unsigned> by_host_;  // only while max_connections_per_ip is set

@@ -75,6 +75,9 @@ class Session {
 
   [[nodiscard]] virtual Awaiting awaiting() const = 0;
 
+  /// Nothing that was asked for and is complete is still being done.
+  [[nodiscard]] virtual bool settled() const { return true; }
+
   /// No request is under way and nothing is owed to the peer by an operation.
   [[nodiscard]] virtual bool idle() const = 0;
 };

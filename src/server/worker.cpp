@@ -13,6 +13,9 @@ namespace {
 // Enough to keep a burst moving, few enough that the other loops get their share of it.
 constexpr unsigned accepts_each_turn = 16;
 
+// Refused connections that are told so; each lives on for the time of a polite close.
+constexpr unsigned most_lingering = 64;
+
 constexpr Duration accept_pause = std::chrono::seconds{1};
 
 }  // namespace
@@ -75,6 +78,7 @@ Result<void> Worker::start() {
 void Worker::run() {
   if (auto ended = reactor_->run(); !ended) {
     log::write(log::Level::error, "a loop failed", {{"reason", ended.error().text}});
+    server_.loop_failed();
   }
 }
 
@@ -95,11 +99,16 @@ void Worker::on_door(Door& door) {
 
 void Worker::admit(Door& door, UniqueFd socket, Address peer) {
   const Server::Admission admission = server_.enter(peer);
+  if (admission != Server::Admission::welcome && lingering_ >= most_lingering) {
+    services_.counters.connections_refused.add();
+    return;  // too many are being told that they are too many: closed without a word
+  }
   Caller caller{
       .peer = identify(peer, socket.get(), door.settings), .listener = &door.settings, .role = door.role};
   auto connection =
       std::make_unique<Connection>(*this, std::move(socket), std::move(peer), std::move(caller));
   Connection& admitted = *connection;
+  if (admission != Server::Admission::welcome) ++lingering_;
   services_.counters.connections_accepted.add();
   services_.counters.connections_open.add();
   switch (admission) {
@@ -153,7 +162,10 @@ void Worker::pause_accepting(std::string_view why) {
   // The listener stays readable: waiting for it would turn the loop without end.
   accepting_ = false;
   for (const auto& door : doors_) door->watch.set_interest(0);
-  log::write(log::Level::warning, "accepting is paused", {{"reason", why}});
+  if (reactor_->now() >= next_pause_told_) {
+    next_pause_told_ = reactor_->now() + std::chrono::seconds{10};
+    log::write(log::Level::warning, "accepting is paused", {{"reason", why}});
+  }
   accept_timer_.arm(reactor_->now() + accept_pause);
 }
 
@@ -178,7 +190,11 @@ void Worker::release(Connection& connection) {
   connections_.pop_back();
   if (index < connections_.size()) connections_[index]->set_index(index);
   services_.counters.connections_open.subtract();
-  if (leaving->counted()) server_.left(leaving->peer());
+  if (leaving->counted()) {
+    server_.left(leaving->peer());
+  } else {
+    --lingering_;
+  }
   reactor_->defer([this, leaving = std::move(leaving)]() mutable {
     leaving.reset();
     resume_accepting();  // a descriptor is free again

@@ -56,6 +56,8 @@ class Worker {
   std::vector<std::unique_ptr<Connection>> connections_;
   std::unique_ptr<SocketOwner> socket_owner_;
   Timer accept_timer_;
+  TimePoint next_pause_told_{};  // the log says it at most every 10 s
+  unsigned lingering_ = 0;       // refused connections that are still being told
   bool accepting_ = true;
   bool draining_ = false;
   bool drained_told_ = false;
