@@ -57,7 +57,7 @@ void check_fields(const Header& header) {
   }
   HeaderParser echo;
   if (const auto id = RequestId::from(header); id && id->present()) {
-    require(echo.parse("{\"id\":" + id->json() + "}", false).has_value());
+    require(echo.parse("{\"id\":" + std::string(id->json()) + "}", false).has_value());
   }
 }
 
