@@ -291,7 +291,7 @@ TEST_CASE("lists and maps keep their order") {
 TEST_CASE("an id is echoed with its type unchanged") {
   const auto echo = [](std::string_view id) {
     const auto result = RequestId::from(parsed(fmt::format(R"({{"id":{}}})", id)));
-    return result ? result->json() : "error";
+    return result ? std::string(result->json()) : std::string("error");
   };
   CHECK(echo("17") == "17");
   CHECK(echo("-9223372036854775808") == "-9223372036854775808");
