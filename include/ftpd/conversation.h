@@ -69,6 +69,10 @@ class Conversation {
   /// rest, then each further frame with its length, header and body. Between messages: no effect.
   void answered();
 
+  /// The same, and the peer was waiting for that word: of a frame whose header has been read, no body
+  /// follows (a `put` with `wait`). Only in READ_BODY, with nothing of the body taken.
+  void answered_instead_of_body();
+
   /// The client's word: a request was written, its reply is awaited. RESPOND -> READ_LEN.
   void next_message();
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,8 @@ enum class Reason : std::uint8_t {
   denied,         // permissions, a symbolic link on the way, a special file
   too_large,      // over a limit of ours
   quota,          // over a quota
+  checksum,       // what arrived has another digest than announced
+  offset,         // a resume offset differs from what is held; see `offset`
   no_space,       // the file system is full
   busy,           // a limit on concurrency; later may work
   timeout,        //
@@ -33,6 +36,9 @@ struct Error {
   Reason reason = Reason::system;
   int number = 0;    // errno, or 0 where the system was not asked
   std::string text;  // for people: what failed and on what; no trailing period
+  std::optional<std::uint64_t> need = std::nullopt;    // bytes, with no_space and quota
+  std::optional<std::uint64_t> free = std::nullopt;    // bytes, likewise
+  std::optional<std::uint64_t> offset = std::nullopt;  // bytes held, with Reason::offset
 
   [[nodiscard]] static Error of(Reason reason, std::string text) { return {reason, 0, std::move(text)}; }
 

@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -88,6 +90,12 @@ int fsync(int fd) {
 int fdatasync(int fd) {
   return retried("fdatasync", [&] { return ::fdatasync(fd); });
 }
+int syncfs(int fd) {
+  return retried("syncfs", [&] { return ::syncfs(fd); });
+}
+int sync_file_range(int fd, off_t offset, off_t size, unsigned flags) {
+  return retried("sync_file_range", [&] { return ::sync_file_range(fd, offset, size, flags); });
+}
 int fallocate(int fd, int mode, off_t offset, off_t length) {
   return retried("fallocate", [&] { return ::fallocate(fd, mode, offset, length); });
 }
@@ -99,6 +107,15 @@ int fchmod(int fd, mode_t mode) {
 }
 int futimens(int fd, const timespec times[2]) {
   return retried("futimens", [&] { return ::futimens(fd, times); });
+}
+int utimensat(int directory, const char* name, const timespec times[2], int flags) {
+  return retried("utimensat", [&] { return ::utimensat(directory, name, times, flags); });
+}
+ssize_t fgetxattr(int fd, const char* name, void* value, size_t size) {
+  return retried("fgetxattr", [&] { return ::fgetxattr(fd, name, value, size); });
+}
+int fsetxattr(int fd, const char* name, const void* value, size_t size, int flags) {
+  return retried("fsetxattr", [&] { return ::fsetxattr(fd, name, value, size, flags); });
 }
 int linkat(int from_directory, const char* from, int to_directory, const char* to, int flags) {
   return retried("linkat", [&] { return ::linkat(from_directory, from, to_directory, to, flags); });
@@ -114,6 +131,18 @@ int mkdirat(int directory, const char* name, mode_t mode) {
 }
 ssize_t getdents64(int fd, void* data, size_t size) {
   return retried("getdents64", [&] { return ::getdents64(fd, data, size); });
+}
+off_t lseek(int fd, off_t offset, int whence) {
+  return retried("lseek", [&] { return ::lseek(fd, offset, whence); });
+}
+int inotify_init1(int flags) {
+  return retried("inotify_init1", [&] { return ::inotify_init1(flags); });
+}
+int inotify_add_watch(int fd, const char* path, std::uint32_t mask) {
+  return retried("inotify_add_watch", [&] { return ::inotify_add_watch(fd, path, mask); });
+}
+int inotify_rm_watch(int fd, int watch) {
+  return retried("inotify_rm_watch", [&] { return ::inotify_rm_watch(fd, watch); });
 }
 int memfd_create(const char* name, unsigned flags) {
   return retried("memfd_create", [&] { return ::memfd_create(name, flags); });

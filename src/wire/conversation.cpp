@@ -154,6 +154,12 @@ void Conversation::answered() {
   if (state_ == State::READ_BODY) count_discarded(body_remaining_);
 }
 
+void Conversation::answered_instead_of_body() {
+  assert(state_ == State::READ_BODY && body_remaining_ == frame_.body_size);
+  body_remaining_ = 0;
+  answered();
+}
+
 void Conversation::next_message() {
   assert(side_ == Side::client);
   if (state_ == State::RESPOND) set_state(State::READ_LEN);

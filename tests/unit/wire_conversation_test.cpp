@@ -323,6 +323,31 @@ TEST_CASE("an answer between the frames of a message discards the rest") {
   }
 }
 
+TEST_CASE("an answer in the place of a body: what follows is the next frame") {
+  SUBCASE("of a message of one frame") {
+    Client client;
+    REQUIRE(client.advance(frame(R"({"cmd":"put","data_size":1000000,"wait":true})")).step == Step::header);
+    client.conversation.answered_instead_of_body();
+    CHECK(client.advance("").step == Step::message_end);
+    CHECK(client.conversation.idle());
+    CHECK(client.advance(ping).step == Step::header);
+  }
+  SUBCASE("of a message that was to continue: its other frames are dropped, or were never sent") {
+    Client client;
+    REQUIRE(client.advance(frame(R"({"cmd":"put","data_size":9,"more":true,"wait":true})")).step ==
+            Step::header);
+    client.conversation.answered_instead_of_body();
+    SUBCASE("dropped") {
+      CHECK(client.advance(frame(R"({"data_size":2})", "xy")).step == Step::message_end);
+      CHECK(client.conversation.idle());
+    }
+    SUBCASE("never sent") {
+      CHECK(client.advance(ping).step == Step::header);
+      CHECK_FALSE(client.conversation.continuing());
+    }
+  }
+}
+
 TEST_CASE("an answer between messages changes nothing") {
   Client client;
   client.conversation.answered();
