@@ -70,16 +70,18 @@ Result<void> Destination::make(const std::string& path, Flush flush) {
   return {};
 }
 
-Result<void> Destination::check(const RelPath& path, Taken taken) const {
+Result<std::uint64_t> Destination::check(const RelPath& path, Taken taken) const {
   struct stat status{};
   const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
   if (sys::fstatat(fd(), path.name().data(), status, flags) != 0) {
-    if (errno == ENOENT) return {};
+    if (errno == ENOENT) return 0;
     return fail_path(errno, path.text());
   }
-  if (auto regular = require_regular(status.st_mode, path.text()); !regular) return regular;
+  if (auto regular = require_regular(status.st_mode, path.text()); !regular) {
+    return std::unexpected(std::move(regular.error()));
+  }
   if (taken == Taken::refuse) return fail_path(EEXIST, path.text());
-  return {};
+  return status.st_nlink == 1 ? static_cast<std::uint64_t>(status.st_size) : 0;
 }
 
 Result<void> Destination::flush() const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,9 @@ class Destination {
   [[nodiscard]] int fd() const { return directory_ ? directory_.get() : root_; }
 
   /// May a file take the name? Reason::is_directory, Reason::denied (a link, a special file),
-  /// Reason::exists (a file, where `taken` refuses).
-  [[nodiscard]] Result<void> check(const RelPath& path, Taken taken) const;
+  /// Reason::exists (a file, where `taken` refuses). The bytes that are gone once it has: those of the
+  /// file in its place, if that has no other name.
+  [[nodiscard]] Result<std::uint64_t> check(const RelPath& path, Taken taken) const;
 
   /// The new name, and the directories that were made, to stable storage.
   [[nodiscard]] Result<void> flush() const;

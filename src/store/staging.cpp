@@ -3,66 +3,27 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <string_view>
 
 #include "base/sys.h"
+#include "store/home.h"
 #include "store/listing.h"
+#include "store/names.h"
 #include "store/resolve.h"
 
 namespace ftpd {
 namespace {
 
-constexpr const char* home_name = ".ftpd";
 constexpr std::string_view prefix = "staging-";
-constexpr int directory_flags = O_RDONLY | O_DIRECTORY;
 constexpr int attempts = 8;
-
-Result<UniqueFd> open_home(int root) {
-  for (int attempt = 1;; ++attempt) {
-    auto home = open_beneath(root, home_name, directory_flags);
-    if (home || home.error().number != ENOENT || attempt == attempts) return home;
-    if (sys::mkdirat(root, home_name, 0700) != 0 && errno != EEXIST) {
-      return fail_errno(errno, "can't make the directory \".ftpd\" for uploads in the root");
-    }
-  }
-}
 
 /// Not a secret: the directory is ours alone, and a name that is taken is tried again.
 Result<std::string> random_name() {
   std::uint64_t bits = 0;
   if (sys::getrandom(&bits, sizeof bits, 0) != sizeof bits) return fail_errno(errno, "ask for random bytes");
   return fmt::format("{}{:016x}", prefix, bits);
-}
-
-/// Does `name` still lead to the open `directory`?
-bool is_linked(int home, const std::string& name, int directory) {
-  struct stat by_name{};
-  struct stat by_fd{};
-  return sys::fstatat(home, name.c_str(), by_name, AT_SYMLINK_NOFOLLOW) == 0 &&
-         sys::fstat(directory, by_fd) == 0 && by_name.st_ino == by_fd.st_ino &&
-         by_name.st_dev == by_fd.st_dev;
-}
-
-enum class Lock : std::uint8_t { taken, held, impossible };
-
-Lock try_lock(int directory) {
-  if (sys::flock(directory, LOCK_EX | LOCK_NB) == 0) return Lock::taken;
-  return errno == EWOULDBLOCK ? Lock::held : Lock::impossible;
-}
-
-/// The caller holds the lock.
-void remove_flat(int home, const std::string& name, int directory) {
-  DirectoryReader reader(directory);
-  for (;;) {
-    const auto file = reader.next();
-    if (!file || !*file) break;
-    static_cast<void>(sys::unlinkat(directory, (*file)->data(), 0));
-  }
-  static_cast<void>(sys::unlinkat(home, name.c_str(), AT_REMOVEDIR));
 }
 
 }  // namespace
@@ -77,7 +38,7 @@ StagingDirectory::~StagingDirectory() {
 
 Result<std::shared_ptr<StagingDirectory>> StagingDirectory::make(int root) {
   for (int attempt = 1; attempt <= attempts; ++attempt) {
-    auto home = open_home(root);
+    auto home = open_or_make_home(root);
     if (!home) return std::unexpected(std::move(home.error()));
     auto random = random_name();
     if (!random) return std::unexpected(std::move(random.error()));
@@ -86,7 +47,7 @@ Result<std::shared_ptr<StagingDirectory>> StagingDirectory::make(int root) {
       if (errno == EEXIST || errno == ENOENT) continue;
       return fail_errno(errno, "can't make a directory for uploads in \".ftpd\"");
     }
-    auto directory = open_beneath(home->get(), name, directory_flags);
+    auto directory = open_beneath(home->get(), name, home_directory_flags);
     // Between making and locking it, another daemon may have taken it for a dead one's. Where the file
     // system knows no locks nobody can take one, so nobody removes anything.
     if (directory && try_lock(directory->get()) != Lock::held &&
@@ -128,20 +89,23 @@ Result<StagedFile> StagedFile::make(std::shared_ptr<StagingDirectory> directory)
 }
 
 int StagedFile::publish(int directory, const char* name, Taken taken) {
+  const int number = move_file({directory_->fd(), name_.c_str()}, {directory, name}, taken);
+  if (number == 0) directory_.reset();
+  return number;
+}
+
+int move_file(NameIn from, NameIn to, Taken taken) {
   const unsigned flags = taken == Taken::refuse ? RENAME_NOREPLACE : 0;
-  if (sys::renameat2(directory_->fd(), name_.c_str(), directory, name, flags) == 0) {
-    directory_.reset();
-    return 0;
-  }
+  if (sys::renameat2(from.directory, from.name, to.directory, to.name, flags) == 0) return 0;
   // Some file systems can't refuse a name that is taken when they rename, but all that link can.
   if (errno != EINVAL || taken != Taken::refuse) return errno;
-  if (sys::linkat(directory_->fd(), name_.c_str(), directory, name, 0) != 0) return errno;
-  discard();
+  if (sys::linkat(from.directory, from.name, to.directory, to.name, 0) != 0) return errno;
+  static_cast<void>(sys::unlinkat(from.directory, from.name, 0));
   return 0;
 }
 
 // --- a store's staging ----------------------------------------------------------------------------
-Result<std::shared_ptr<StagingDirectory>> Staging::current() {
+Result<std::shared_ptr<StagingDirectory>> Staging::directory() {
   const std::lock_guard lock(mutex_);
   if (directory_ == nullptr) {
     auto made = StagingDirectory::make(root_);
@@ -157,14 +121,14 @@ void Staging::forget(const std::shared_ptr<StagingDirectory>& directory) {
 }
 
 Result<void> Staging::prepare() {
-  const auto made = current();
+  const auto made = directory();
   if (!made) return std::unexpected(made.error());
   return {};
 }
 
 Result<StagedFile> Staging::make_file() {
   for (int attempt = 1;; ++attempt) {
-    auto directory = current();
+    auto directory = this->directory();
     if (!directory) return std::unexpected(std::move(directory.error()));
     auto file = StagedFile::make(*directory);
     if (file || attempt == attempts) return file;
@@ -179,7 +143,7 @@ Result<StagedFile> Staging::make_file() {
 }
 
 void Staging::remove_dead() const {
-  const auto home = open_beneath(root_, home_name, directory_flags);
+  const auto home = open_home(root_);
   if (!home) return;
   DirectoryReader reader(home->get());
   for (;;) {
@@ -187,9 +151,9 @@ void Staging::remove_dead() const {
     if (!next || !*next) return;
     if (!(*next)->starts_with(prefix)) continue;
     const std::string name{**next};
-    const auto directory = open_beneath(home->get(), name, directory_flags);
+    const auto directory = open_beneath(home->get(), name, home_directory_flags);
     if (directory && try_lock(directory->get()) == Lock::taken) {
-      remove_flat(home->get(), name, directory->get());
+      static_cast<void>(remove_tree(home->get(), name));  // next time, then
     }
   }
 }

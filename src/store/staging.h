@@ -18,6 +18,14 @@ namespace ftpd {
 /// What a commit does with a name that is taken.
 enum class Taken : std::uint8_t { replace, refuse };
 
+struct NameIn {
+  int directory;
+  const char* name;
+};
+
+/// Moves a file to its name, in one step. The errno on failure, else 0.
+[[nodiscard]] int move_file(NameIn from, NameIn to, Taken taken);
+
 /// The locked directory. Removed when the last who needs it is gone, if it is empty then.
 class StagingDirectory {
  public:
@@ -49,7 +57,7 @@ class StagedFile {
 
   [[nodiscard]] int fd() const { return file_.get(); }
 
-  /// Moves the file to `name` in `directory`, in one step. The errno on failure, else 0.
+  /// See move_file.
   [[nodiscard]] int publish(int directory, const char* name, Taken taken);
 
  private:
@@ -72,11 +80,13 @@ class Staging {
   /// Makes the directory ahead of the first file.
   [[nodiscard]] Result<void> prepare();
 
-  /// Removes the staging directories, and the files in them, that no living process holds.
+  /// The directory itself; made where there is none.
+  [[nodiscard]] Result<std::shared_ptr<StagingDirectory>> directory();
+
+  /// Removes the staging directories that no living process holds, with all that is in them.
   void remove_dead() const;
 
  private:
-  [[nodiscard]] Result<std::shared_ptr<StagingDirectory>> current();
   void forget(const std::shared_ptr<StagingDirectory>& directory);
 
   int root_;

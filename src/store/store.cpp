@@ -8,6 +8,8 @@
 #include <cerrno>
 
 #include "base/sys.h"
+#include "store/group_commit.h"
+#include "store/held.h"
 #include "store/listing.h"
 #include "store/resolve.h"
 #include "store/staging.h"
@@ -52,6 +54,10 @@ Result<void> check_writers(const std::string& directory, mode_t mode) {
                           directory, mode & 07777));
 }
 
+std::uint64_t unit_of(const struct statfs& status) {
+  return static_cast<std::uint64_t>(status.f_frsize > 0 ? status.f_frsize : status.f_bsize);
+}
+
 Result<bool> lives_in_memory(int fd) {
   struct statfs status{};
   if (sys::fstatfs(fd, status) != 0) return fail_errno(errno, "ask for the file system");
@@ -74,7 +80,9 @@ Store::Store(std::string directory, Options options, UniqueFd root)
     : directory_(std::move(directory)),
       options_(options),
       root_(std::move(root)),
-      staging_(std::make_unique<Staging>(root_.get())) {}
+      quota_(std::make_shared<Quota>(root_.get(), options.quota)),
+      staging_(std::make_unique<Staging>(root_.get())),
+      group_commit_(std::make_unique<GroupCommit>(*this)) {}
 
 Store::~Store() = default;
 
@@ -94,6 +102,7 @@ Result<std::shared_ptr<Store>> Store::open(const std::string& directory, Options
   std::shared_ptr<Store> store(new Store(directory, options, std::move(*root)));
   store->in_memory_ = *in_memory;
   store->staging_->remove_dead();
+  store->drop_expired();
   // A root for reading only is fine: an upload tries again and says what is wrong.
   static_cast<void>(store->staging_->prepare());
   return store;
@@ -116,8 +125,12 @@ Result<OpenFile> Store::open_file(const RelPath& path) const {
   }
   const Entry entry = entry_of(status);
   const auto in_memory = lives_in_memory(file->get());
-  return OpenFile{std::make_shared<const UniqueFd>(std::move(*file)), entry.size, entry.mtime, entry.mode,
-                  in_memory && *in_memory};
+  return OpenFile{std::make_shared<const UniqueFd>(std::move(*file)),
+                  entry.size,
+                  entry.mtime,
+                  entry.mode,
+                  in_memory && *in_memory,
+                  status};
 }
 
 Result<UniqueFd> Store::open_directory(const RelPath& path) const {
@@ -135,11 +148,33 @@ Result<std::vector<Entry>> Store::list(const RelPath& path, bool recursive, std:
   return recursive ? list_tree(request) : list_directory(request);
 }
 
+Result<Held> Store::held(const UploadKey& key) const {
+  auto found = find_held(root_.get(), key);
+  if (!found) return std::unexpected(std::move(found.error()));
+  return Held{std::make_shared<const UniqueFd>(std::move(found->file)), found->size};
+}
+
+void Store::drop_expired() const {
+  const auto still = quota_->steady();
+  quota_->removed(drop_expired_held(root_.get(), options_.partial_ttl));
+}
+
+Result<Space> Store::space() const {
+  struct statfs status{};
+  if (sys::fstatfs(root_.get(), status) != 0) return fail_errno(errno, "ask for the free space");
+  const auto used = quota_->used();
+  if (!used) return std::unexpected(used.error());
+  const std::uint64_t unit = unit_of(status);
+  return Space{.total = static_cast<std::uint64_t>(status.f_blocks) * unit,
+               .free = static_cast<std::uint64_t>(status.f_bavail) * unit,
+               .quota = quota_->limit(),
+               .quota_used = *used};
+}
+
 Result<std::uint64_t> Store::free_space() const {
   struct statfs status{};
   if (sys::fstatfs(root_.get(), status) != 0) return fail_errno(errno, "ask for the free space");
-  const auto unit = static_cast<std::uint64_t>(status.f_frsize > 0 ? status.f_frsize : status.f_bsize);
-  return static_cast<std::uint64_t>(status.f_bavail) * unit;
+  return static_cast<std::uint64_t>(status.f_bavail) * unit_of(status);
 }
 
 }  // namespace ftpd

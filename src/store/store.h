@@ -5,6 +5,7 @@
 // the pool, never on a loop. All are thread-safe.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -16,6 +17,9 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "reactor/offload.h"
+#include "store/digest.h"
+#include "store/quota.h"
 #include "store/rel_path.h"
 #include "store/upload.h"
 
@@ -40,20 +44,40 @@ struct OpenFile {
   timespec mtime{};
   mode_t mode = 0;
   bool in_memory = false;  // tmpfs or ramfs
+  struct stat status{};    // as it was when it was opened
 };
 
+/// What is held of an upload that broke off.
+struct Held {
+  std::shared_ptr<const UniqueFd> file;
+  std::uint64_t size = 0;
+};
+
+/// Bytes. `quota` 0: none.
+struct Space {
+  std::uint64_t total = 0;
+  std::uint64_t free = 0;
+  std::uint64_t quota = 0;
+  std::uint64_t quota_used = 0;
+};
+
+class GroupCommit;
 class Staging;
 
 class Store : public std::enable_shared_from_this<Store> {
  public:
   struct Options {
-    bool durable = true;               // flush file and directory before a commit returns
-    bool allow_writable_root = false;  // else a root that group or others can write is refused
+    bool durable = true;                            // flush file and directory before a commit returns
+    bool allow_writable_root = false;               // else a root that group or others can write is refused
+    std::uint64_t max_file = 0;                     // bytes of one file; 0: no limit
+    std::uint64_t quota = 0;                        // bytes below the root; 0: no limit
+    Duration partial_ttl = std::chrono::hours{24};  // unfinished uploads are dropped after that; 0: never
   };
 
   /// Makes the directory where it is missing (one level), checks it, makes `.ftpd/` and this store's
   /// own staging directory in it (mode 0700, locked while the store lives), and removes staging
-  /// directories that no living process holds: an upload cut off by a crash leaves nothing.
+  /// directories that no living process holds: an upload cut off by a crash leaves nothing, but for one
+  /// that can be resumed, until it expires.
   /// A root that can't be written is fine until the first upload.
   [[nodiscard]] static Result<std::shared_ptr<Store>> open(const std::string& directory, Options options);
   ~Store();
@@ -83,11 +107,36 @@ class Store : public std::enable_shared_from_this<Store> {
   [[nodiscard]] Result<Upload> begin_upload(UploadRequest request);
 
   /// The whole upload of a file whose bytes are at hand, as one job: what begin_upload, write and commit
-  /// do, in fewer system calls. `request.size`, where given, is the size of `bytes`.
-  [[nodiscard]] Result<void> put_small(UploadRequest request, std::span<const char> bytes);
+  /// do, in fewer system calls. `request.size`, where given, is the size of `bytes`; no `held`.
+  [[nodiscard]] Result<Stored> put_small(UploadRequest request, std::span<const char> bytes);
+
+  /// The same, later, on the pool: those that wait together are flushed together (group commit). Any
+  /// thread; does not block. The store stays alive until `done` was called.
+  void put_small_later(Offload& pool, SmallUpload upload);
+
+  /// What is held under this key; Reason::not_found for nothing.
+  [[nodiscard]] Result<Held> held(const UploadKey& key) const;
+
+  /// Drops unfinished uploads that are older than partial_ttl and in nobody's hands.
+  void drop_expired() const;
+
+  /// A file, or a link or special file itself; with `recursive` a directory and all below it.
+  /// Reason::is_directory without. Durable stores flush the directory.
+  [[nodiscard]] Result<void> remove(const RelPath& path, bool recursive);
+  /// An empty directory. Reason::not_empty, Reason::not_directory.
+  [[nodiscard]] Result<void> remove_directory(const RelPath& path);
+  /// Reason::exists where the name is taken, by a directory too unless `parents`; 0755 less the umask.
+  [[nodiscard]] Result<void> make_directory(const RelPath& path, bool parents);
+  /// One step, as rename(2). A file may replace a file (Reason::exists where `taken` refuses), nothing
+  /// replaces a directory, and a directory nothing. A link or special file is moved itself.
+  [[nodiscard]] Result<void> rename(const RelPath& from, const RelPath& to, bool replace);
+
+  [[nodiscard]] Result<Space> space() const;
 
   /// Bytes that an upload may still take on the root's file system.
   [[nodiscard]] Result<std::uint64_t> free_space() const;
+  [[nodiscard]] Quota& quota() const { return *quota_; }
+  [[nodiscard]] const Options& options() const { return options_; }
 
   /// Files of this root live in memory (tmpfs, ramfs): moving bytes never waits for a disk.
   [[nodiscard]] bool in_memory() const { return in_memory_; }
@@ -95,14 +144,22 @@ class Store : public std::enable_shared_from_this<Store> {
 
  private:
   friend class Upload;
+  friend class GroupCommit;
+  friend class SmallCommit;
+  friend class TreeUpload;
+  friend class TreeSender;
   Store(std::string directory, Options options, UniqueFd root);
-  [[nodiscard]] Result<void> put_with_parents(UploadRequest request, std::span<const char> bytes);
+  [[nodiscard]] Result<Upload> begin_staged(UploadRequest request, std::uint64_t replaced);
+  [[nodiscard]] Result<Upload> begin_held(UploadRequest request, std::uint64_t replaced);
+  [[nodiscard]] Result<Stored> put_with_parents(UploadRequest request, std::span<const char> bytes);
 
   std::string directory_;
   Options options_;
   UniqueFd root_;
   bool in_memory_ = false;
+  std::shared_ptr<Quota> quota_;
   std::unique_ptr<Staging> staging_;
+  std::unique_ptr<GroupCommit> group_commit_;
 };
 
 }  // namespace ftpd

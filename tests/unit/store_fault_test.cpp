@@ -1,8 +1,10 @@
 // Every system call of an upload fails once; many write one name while others read it.
+#include <array>
 #include <cerrno>
 #include <functional>
 #include <thread>
 
+#include "base/unique_fd.h"
 #include "unit/store_support.h"
 
 using namespace ftpd;
@@ -12,21 +14,53 @@ namespace {
 
 const std::string new_content(70000, 'n');
 
-Result<void> in_steps(Store& store, UploadRequest request) {
+Result<Stored> in_steps(Store& store, UploadRequest request) {
   auto upload = store.begin_upload(std::move(request));
   if (!upload) return std::unexpected(std::move(upload.error()));
   const std::string_view content = new_content;
-  if (auto written = upload->write(content.substr(0, 100)); !written) return written;
-  if (auto written = upload->write(content.substr(100)); !written) return written;
+  for (const std::string_view part : {content.substr(0, 100), content.substr(100)}) {
+    if (auto written = upload->write(part); !written) return std::unexpected(std::move(written.error()));
+  }
   return upload->commit();
 }
-Result<void> at_once(Store& store, UploadRequest request) {
+Result<Stored> at_once(Store& store, UploadRequest request) {
   return store.put_small(std::move(request), new_content);
+}
+Result<Stored> in_a_batch(Store& store, UploadRequest request) {
+  Later later(store.shared_from_this(), 1);
+  later.put(std::move(request), new_content);
+  return later.wait().front();
+}
+Result<Stored> from_a_pipe(Store& store, UploadRequest request) {
+  auto upload = store.begin_upload(std::move(request));
+  if (!upload) return std::unexpected(std::move(upload.error()));
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  const UniqueFd from{ends[0]};
+  const UniqueFd into{ends[1]};
+  for (std::string_view left = new_content; !left.empty();) {
+    const std::size_t size = std::min<std::size_t>(left.size(), 60000);
+    REQUIRE(::write(into.get(), left.data(), size) == static_cast<ssize_t>(size));
+    auto moved = upload->write_from_pipe(from.get(), size);
+    if (!moved) return std::unexpected(std::move(moved.error()));
+    REQUIRE(*moved == size);
+    left.remove_prefix(size);
+  }
+  return upload->commit();
+}
+/// All the ways to have digests: as the bytes pass, and told late.
+Result<Stored> with_digests(Store& store, UploadRequest request) {
+  request.compute = DigestKinds(DigestKind::md5);
+  auto upload = store.begin_upload(std::move(request));
+  if (!upload) return std::unexpected(std::move(upload.error()));
+  if (auto written = upload->write(new_content); !written) return std::unexpected(std::move(written.error()));
+  upload->expect(DigestKind::sha256, digest_of(DigestKind::sha256, new_content));
+  return upload->commit();
 }
 
 struct Scenario {
   const char* name;
-  std::function<Result<void>(Store&, UploadRequest)> put;
+  std::function<Result<Stored>(Store&, UploadRequest)> put;
   std::function<void(const Place&)> prepare;
   const char* target;
   const char* absent;  // must not be there after a failure, or null
@@ -45,7 +79,7 @@ void old_deep_file(const Place& place) {
 
 /// The `nth` call fails with `number`. False once there are fewer calls than that.
 bool survives(const Scenario& scenario, unsigned nth, int number) {
-  CAPTURE(scenario.name);
+  CAPTURE(std::string(scenario.name));
   CAPTURE(nth);
   CAPTURE(number);
   const Place place(Place::quick_directory());
@@ -57,7 +91,7 @@ bool survives(const Scenario& scenario, unsigned nth, int number) {
   request.mtime = timespec{1000, 0};
   request.parents = true;
   const std::size_t before = open_descriptors();
-  Result<void> result;
+  Result<Stored> result;
   bool fired = false;
   {
     const auto faults = Faults::nth(nth, number);
@@ -70,6 +104,8 @@ bool survives(const Scenario& scenario, unsigned nth, int number) {
   } else {
     CHECK(fired);
     CHECK_FALSE(result.error().text.empty());
+    const bool full = result.error().reason == Reason::no_space || result.error().reason == Reason::quota;
+    if (full) CHECK(result.error().need.has_value());
     const bool whole = now == new_content || now == (was_there ? "old" : "");
     CHECK(whole);
     if (now != new_content) {
@@ -93,13 +129,17 @@ TEST_CASE("whichever call of an upload fails, the old file or the new one is the
       {"replace, at once", at_once, old_file, "f", nullptr},
       {"new, in steps", in_steps, nothing, "f", nullptr},
       {"new, at once", at_once, nothing, "f", nullptr},
+      {"replace, in a batch", in_a_batch, old_file, "f", nullptr},
+      {"replace, from a pipe", from_a_pipe, old_file, "f", nullptr},
+      {"replace, with digests", with_digests, old_file, "f", nullptr},
       {"staging is gone", in_steps, no_staging, "f", nullptr},
       {"in a directory", in_steps, old_deep_file, "d/f", nullptr},
       {"directories to make, in steps", in_steps, nothing, "a/b/f", "a"},
       {"directories to make, at once", at_once, nothing, "a/b/f", "a"},
+      {"directories to make, in a batch", in_a_batch, nothing, "a/b/f", "a"},
   };
   for (const Scenario& scenario : scenarios) {
-    for (const int number : {ENOSPC, EIO, EMFILE}) {
+    for (const int number : {ENOSPC, EIO, EMFILE, EDQUOT}) {
       unsigned nth = 1;
       while (survives(scenario, nth, number)) ++nth;
       CHECK(nth > 5);

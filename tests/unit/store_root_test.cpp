@@ -122,6 +122,8 @@ TEST_CASE("what a dead process staged is removed, what a living one stages is ke
   ::mkdir(dead.c_str(), 0700);
   write_file(dead + "/0", "half");
   write_file(dead + "/1", "half");
+  std::filesystem::create_directories(dead + "/tree/a/b");
+  write_file(dead + "/tree/a/b/f", "half");
   const std::string held = place.at(".ftpd/staging-held");
   ::mkdir(held.c_str(), 0700);
   write_file(held + "/0", "half");

@@ -8,12 +8,15 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -85,6 +88,59 @@ inline UploadRequest request_for(std::string_view name) {
   request.path = path(name);
   return request;
 }
+
+inline UploadRequest sized(std::string_view name, std::uint64_t size) {
+  UploadRequest request = request_for(name);
+  request.size = size;
+  return request;
+}
+/// Begun, written, committed.
+inline Result<Stored> put(Store& store, UploadRequest request, std::string_view content) {
+  auto upload = store.begin_upload(std::move(request));
+  if (!upload) return std::unexpected(std::move(upload.error()));
+  if (auto written = upload->write(content); !written) return std::unexpected(std::move(written.error()));
+  return upload->commit();
+}
+
+inline std::string digest_of(DigestKind kind, std::string_view bytes) {
+  Hasher hasher{DigestKinds(kind)};
+  hasher.update(bytes);
+  return *hasher.digests().of(kind);
+}
+
+/// A pool and what it is asked to store; waits for all of it.
+class Later {
+ public:
+  explicit Later(std::shared_ptr<Store> store, unsigned threads = 4)
+      : store_(std::move(store)), pool_(threads) {}
+
+  void put(UploadRequest request, std::string bytes) {
+    const std::size_t index = asked_++;
+    store_->put_small_later(pool_,
+                            {std::move(request), std::move(bytes), [this, index](Result<Stored> result) {
+                               const std::lock_guard lock(mutex_);
+                               results_[index] = std::move(result);
+                               changed_.notify_all();
+                             }});
+  }
+  /// In the order in which they were asked for.
+  [[nodiscard]] std::vector<Result<Stored>> wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return results_.size() == asked_; });
+    std::vector<Result<Stored>> all;
+    for (auto& [index, result] : results_) all.push_back(std::move(result));
+    return all;
+  }
+  [[nodiscard]] Offload& pool() { return pool_; }
+
+ private:
+  std::shared_ptr<Store> store_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t asked_ = 0;
+  std::map<std::size_t, Result<Stored>> results_;
+  Offload pool_;  // joins before the rest goes
+};
 
 inline std::size_t open_descriptors() {
   std::size_t count = 0;

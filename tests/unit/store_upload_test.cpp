@@ -18,14 +18,6 @@ mode_t mode_of(const std::string& name) {
   return status.st_mode & 07777;
 }
 
-/// Begun, written, committed.
-Result<void> put(Store& store, UploadRequest request, std::string_view content) {
-  auto upload = store.begin_upload(std::move(request));
-  if (!upload) return std::unexpected(std::move(upload.error()));
-  if (auto written = upload->write(content); !written) return written;
-  return upload->commit();
-}
-
 Reason start_refusal(Store& store, UploadRequest request) {
   const auto small = store.put_small(request, std::string_view("new"));
   const auto upload = store.begin_upload(std::move(request));
@@ -43,11 +35,6 @@ UploadRequest keeping(std::string_view name) {
 UploadRequest with_parents(std::string_view name) {
   UploadRequest request = request_for(name);
   request.parents = true;
-  return request;
-}
-UploadRequest sized(std::string_view name, std::uint64_t size) {
-  UploadRequest request = request_for(name);
-  request.size = size;
   return request;
 }
 
@@ -277,6 +264,8 @@ TEST_CASE("a full disk is told before the body is read") {
     CHECK(upload.error().reason == Reason::no_space);
     CHECK(upload.error().number == ENOSPC);
     CHECK(upload.error().text.find("1000000 bytes are needed") != std::string::npos);
+    CHECK(upload.error().need == 1000000);
+    CHECK(upload.error().free.has_value());
     CHECK(put(*store, sized("small", 5), "small").has_value());
   }
   for (const int number : {EOPNOTSUPP, ENOSYS}) {
