@@ -7,11 +7,11 @@ VERSION    := 0.1.0
 # --- what is installed by `make deps`: the one list of packages (Debian 12) -----------------------
 PACKAGES := g++ make pkg-config \
             libfmt-dev libsimdjson-dev doctest-dev libtomlplusplus-dev libcli11-dev \
-            libssl-dev libsystemd-dev \
+            libssl-dev libsystemd-dev libarchive-dev \
             python3 netcat-openbsd procps mandoc man-db \
             clang-19 libclang-rt-19-dev clang-format-19 clang-tidy-19
 # What the benchmarks compare with; only `make bench` wants it.
-BENCH_PACKAGES := redis-server
+BENCH_PACKAGES := redis-server nginx-light vsftpd openssh-server openssh-client rsync netcat-openbsd tar
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -31,7 +31,7 @@ LDFLAGS_asan      := -fsanitize=address,undefined
 LDFLAGS_tsan      := -fsanitize=thread
 ALL_CXXFLAGS = -std=c++23 -pthread $(WARNINGS) $(CXXFLAGS_$(FLAVOUR)) $(CXXFLAGS)
 ALL_LDFLAGS  = -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
-LIBRARIES    = -lsimdjson -lfmt -lcrypto -lsystemd
+LIBRARIES    = -lsimdjson -lfmt -lcrypto -lsystemd -larchive
 
 # --- layers: an archive each; what stands right of it is what it may use --------------------------
 LAYERS := base wire reactor net store exec access config server client
@@ -56,7 +56,8 @@ say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 .PHONY: all run check unit e2e fuzz fuzz-replay asan tsan bench lint format layers tidy clean deps bench-deps help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.SECONDARY:
+# Not .SECONDARY: that would take a missing object for up to date when its archive is newer.
+.PRECIOUS: $(O)/obj/%.o
 
 all: $(O)/ftpd $(O)/ftpc ## build the daemon and the client: build/ftpd, build/ftpc
 
