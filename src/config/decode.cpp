@@ -74,7 +74,8 @@ Verdict decode(const Size<Struct>& field, Struct& out, const toml::node& node) {
   } else {
     return wrong_kind(node);
   }
-  if (const Verdict wrong = outside(value, field.low, field.high, shown)) return wrong;
+  const bool unlimited = value == 0 && field.zero == Zero::no_limit;
+  if (const Verdict wrong = outside(value, field.low, field.high, shown); wrong && !unlimited) return wrong;
   field.set(out, value);
   return {};
 }

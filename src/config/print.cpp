@@ -22,7 +22,8 @@ FieldType type(const Count<Struct>& field) {
 }
 template <class Struct>
 FieldType type(const Size<Struct>& field) {
-  return {"size", fmt::format("{} … {}", print_size(field.low), print_size(field.high))};
+  const std::string bounds = fmt::format("{} … {}", print_size(field.low), print_size(field.high));
+  return {"size", field.zero == Zero::no_limit ? "0 (no limit) or " + bounds : bounds};
 }
 template <class Struct>
 FieldType type(const Span<Struct>& field) {
@@ -57,7 +58,8 @@ std::string value(const Count<Struct>& field, const Struct& holder) {
 }
 template <class Struct>
 std::string value(const Size<Struct>& field, const Struct& holder) {
-  return size_value(field.get(holder));
+  const std::uint64_t size = field.get(holder);
+  return size == 0 && field.zero == Zero::no_limit ? quoted("0") : size_value(size);
 }
 template <class Struct>
 std::string value(const Span<Struct>& field, const Struct& holder) {

@@ -47,7 +47,11 @@ struct RoleSettings {
   std::string root = "ftpd-root";
   std::vector<std::string> allow = {"read", "write"};
   bool allow_writable_root = false;
-  bool durable = true;  // durability = "fsync" | "none"
+  bool durable = true;                            // durability = "fsync" | "none"
+  std::uint64_t max_file = 0;                     // bytes; 0: no limit, here and in the next two
+  std::uint64_t quota = 0;                        // bytes below the root
+  std::uint64_t rate = 0;                         // bytes a second, each way
+  Duration partial_ttl = std::chrono::hours{24};  // zero: never
   unsigned max_exec = 64;
   Duration queue_timeout = std::chrono::seconds{10};
   Duration exec_timeout{};  // zero: none

@@ -22,13 +22,19 @@ template <auto Member>
 using Holder = decltype(holder_of(Member));
 
 template <auto Member>
-constexpr auto size(std::uint64_t low, std::uint64_t high) {
+constexpr auto size(std::uint64_t low, std::uint64_t high, Zero zero = Zero::bytes) {
   using Struct = Holder<Member>;
   return Size<Struct>{[](const Struct& holder) -> std::uint64_t { return holder.*Member; },
                       [](Struct& holder, std::uint64_t value) {
                         holder.*Member = static_cast<std::decay_t<decltype(holder.*Member)>>(value);
                       },
-                      low, high};
+                      low, high, zero};
+}
+
+/// A size that limits something, unless it is 0.
+template <auto Member>
+constexpr auto limit(std::uint64_t low) {
+  return size<Member>(low, largest_size, Zero::no_limit);
 }
 
 template <auto Member>
@@ -86,6 +92,12 @@ constexpr auto role_table = std::to_array<Row<Role>>({
     {"allow_writable_root", Flag<Role>{&Role::allow_writable_root},
      "a root that others can write is refused without it"},
     {"durability", choice<&Role::durable>(durability_words), "\"none\": no flush before the reply"},
+    {"max_file", limit<&Role::max_file>(1), "bytes of one file; 0: no limit"},
+    {"quota", limit<&Role::quota>(1), "bytes below the root, unfinished uploads included; 0: no limit"},
+    {"rate", limit<&Role::rate>(smallest_rate),
+     "bytes a second each way, shared by the role's connections; 0: no limit"},
+    {"partial_ttl", Span<Role>{&Role::partial_ttl, {}, year},
+     "how long an unfinished upload is held to be resumed; 0: for ever"},
     {"max_exec", Count<Role>{&Role::max_exec, 1, 100'000},
      "commands at once; further ones wait up to queue_timeout, then the answer is busy"},
     {"queue_timeout", Span<Role>{&Role::queue_timeout, {}, year}, "how long a command may wait for its turn"},

@@ -19,6 +19,9 @@ namespace ftpd::settings {
 /// The largest size that the protocol can say: 2^53 - 1.
 inline constexpr std::uint64_t largest_size = (std::uint64_t{1} << 53U) - 1;
 
+/// The least that `rate` may be, unless it is 0: with less, a single frame's header could take minutes.
+inline constexpr std::uint64_t smallest_rate = 1024;
+
 /// The most that `max_header` may be where a listener takes the text dialect: below 8192 the third byte
 /// of a length is 0x00, which no text has.
 inline constexpr std::uint32_t largest_text_header = 8191;
@@ -33,13 +36,17 @@ struct Count {
   unsigned high;
 };
 
-/// Bytes, low … high: "64MiB", or an integer.
+/// What a size of 0 says: that number of bytes, or that there is no limit.
+enum class Zero : std::uint8_t { bytes, no_limit };
+
+/// Bytes, low … high: "64MiB", or an integer. Zero::no_limit: or 0, whatever `low` is.
 template <class Struct>
 struct Size {
   std::uint64_t (*get)(const Struct&);
   void (*set)(Struct&, std::uint64_t);
   std::uint64_t low;
   std::uint64_t high;
+  Zero zero;
 };
 
 /// A duration, low … high: "30ms".

@@ -92,7 +92,9 @@ std::string print_duration(Duration duration) {
   const auto count = std::chrono::ceil<std::chrono::milliseconds>(duration).count();
   if (count <= 0) return "0";
   const auto value = static_cast<std::uint64_t>(count);
-  const Unit& unit = largest_divisor(duration_units, value);
+  // A single day is said in hours, as people do.
+  const std::span units = std::span{duration_units}.subspan(value == duration_units[0].factor ? 1 : 0);
+  const Unit& unit = largest_divisor(units, value);
   return fmt::format("{}{}", value / unit.factor, unit.name);
 }
 

@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import tomllib
 
-from ftpd_harness import PATIENCE, Daemon, DaemonTestCase, ReplyAssertions, build_path
+from ftpd_harness import PATIENCE, Daemon, DaemonTestCase, ReplyAssertions, build_path, frame, wait_until
+from ftpd_support import staged_content
 
 ROLE = '[role.local]\nroot = "{root}"\n'
 
@@ -59,7 +61,10 @@ class Checking(SettingsTestCase):
                    '[[listen]]\naddress = "[::1]:8080"\ntext_reply = "json"\n'
                    '[[listen]]\naddress = "unix:/tmp/x.sock"\ndialect = "frame"\n' + ROLE +
                    'allow = ["read", "write", "delete", "exec", "shell", "admin"]\ndurability = "none"\n'
+                   'max_file = "1GiB"\nquota = 1048576\nrate = "10MiB"\npartial_ttl = "1h"\n'
                    'env = { A = "1" }\n')
+        self.taken(ROLE + 'max_file = "0"\nquota = "0"\nrate = "0"\npartial_ttl = "0"\n')
+        self.taken(ROLE + "max_file = 0\nquota = 0\nrate = 0\n")
 
     def test_an_unknown_key_is_told_with_the_nearest_name(self):
         self.refused_at("[server]\nworkers = 1\nmax_conections = 5\n", 3, "max_conections", "max_connections")
@@ -89,6 +94,19 @@ class Checking(SettingsTestCase):
         self.refused_at('[[listen]]\naddress = "no port"\n', 2, "address")
         self.refused_at(ROLE + 'durability = "maybe"\n', 3, "durability")
         self.refused_at(ROLE + 'allow = ["read", "fly"]\n', 3, "allow", "fly")
+
+    def test_wrong_limits_of_a_role_are_told_with_what_is_allowed(self):
+        self.refused_at(ROLE + 'max_file = "1MB"\n', 3, "role.local.max_file: ", "MiB")
+        self.refused_at(ROLE + "max_file = -1\n", 3, "role.local.max_file: ", "too small", "0 (no limit)")
+        self.refused_at(ROLE + "quota = 1.5\n", 3, "role.local.quota: ", "fraction", "0 (no limit)")
+        self.refused_at(ROLE + "quota = 9007199254740992\n", 3, "role.local.quota: ", "too large")
+        self.refused_at(ROLE + 'rate = "1023"\n', 3, "role.local.rate: ", "too small", "0 (no limit)", "1KiB")
+        self.refused_at(ROLE + 'rate = "fast"\n', 3, "role.local.rate: ", "fast")
+        self.refused_at(ROLE + "partial_ttl = 0\n", 3, "role.local.partial_ttl: ", "unit")
+        self.refused_at(ROLE + 'partial_ttl = "-1h"\n', 3, "role.local.partial_ttl: ")
+        self.refused_at(ROLE + 'partial_ttl = "366d"\n', 3, "role.local.partial_ttl: ", "too large")
+        done = self.check(ROLE + 'max_file = "x"\nquota = "x"\nrate = 1\npartial_ttl = "x"\n')
+        self.assertEqual(len(self.problems(done)), 4, done.stderr)
 
     def test_every_error_is_told_in_one_go(self):
         done = self.check('[server]\nmax_conections = 5\nidle_timeout = "soon"\n[[listen]]\ndialect = "morse"\n' + ROLE +
@@ -195,6 +213,7 @@ class Printing(SettingsTestCase):
         self.assertEqual((role["root"], role["allow"], role["durability"]), ("ftpd-root", ["read", "write"], "fsync"))
         self.assertEqual((role["max_exec"], role["queue_timeout"], role["kill_grace"]), (64, "10s", "5s"))
         self.assertEqual(role["max_output"], "64MiB")
+        self.assertEqual((role["max_file"], role["quota"], role["rate"], role["partial_ttl"]), ("0", "0", "0", "24h"))
 
     def test_the_command_line_shows(self):
         settings = tomllib.loads(self.printed("-l", "127.0.0.1:1", "-l", ":2", "-r", "/srv/x", "-e", "--dialect", "text",
@@ -308,6 +327,33 @@ class UnixSocket(ReplyAssertions):
         with Daemon(listen={"address": "[::1]:0"}) as daemon, daemon.client() as client:
             self.still_works(client)
             self.assertEqual(self.ok(client.request({"cmd": "exec", "command": "echo a"}))[1], b"a\n")
+
+
+class PartialTtl(ReplyAssertions):
+    def break_off(self, daemon, name):
+        """An upload of which half is held."""
+        with daemon.client() as client:
+            client.send(frame({"cmd": "put", "filename": name, "upload": name, "data_size": 200_000}, b"x" * 100_000))
+            client.half_close()
+            client.wait_end()
+
+    def held(self, client, name):
+        return client.request({"cmd": "stat", "upload": name})[0]
+
+    def test_what_is_held_too_long_is_dropped_by_and_by(self):
+        with Daemon(role={"partial_ttl": "1500ms"}) as daemon, daemon.client() as client:
+            self.break_off(daemon, "a")
+            wait_until(lambda: self.held(client, "a").get("offset") == 100_000, what="the upload to be held")
+            self.assertIn(b"x" * 100_000, staged_content(daemon.root))
+            wait_until(lambda: self.held(client, "a").get("error") == "not_found", what="the upload to expire")
+            wait_until(lambda: b"x" * 100_000 not in staged_content(daemon.root), what="the bytes to be freed")
+
+    def test_zero_is_for_ever(self):
+        with Daemon(role={"partial_ttl": "0"}) as daemon, daemon.client() as client:
+            self.break_off(daemon, "a")
+            wait_until(lambda: self.held(client, "a").get("offset") == 100_000, what="the upload to be held")
+            time.sleep(1)  # when short ones are looked at
+            self.assertEqual(self.held(client, "a")["offset"], 100_000)
 
 
 class Hangup(ReplyAssertions):

@@ -91,6 +91,10 @@ root = "/srv/lab"
 allow = ["read", "exec", "ping"]
 allow_writable_root = true
 durability = "none"
+max_file = "5MiB"
+quota = 1048576
+rate = "2MiB"
+partial_ttl = "90m"
 max_exec = 2
 queue_timeout = "1s"
 exec_timeout = "1h"
@@ -103,6 +107,10 @@ env = { LANG = "C", "A.b" = "" }
                                                  .allow = {"read", "exec", "ping"},
                                                  .allow_writable_root = true,
                                                  .durable = false,
+                                                 .max_file = 5U << 20U,
+                                                 .quota = 1U << 20U,
+                                                 .rate = 2U << 20U,
+                                                 .partial_ttl = 90min,
                                                  .max_exec = 2,
                                                  .queue_timeout = 1s,
                                                  .exec_timeout = 1h,
@@ -184,6 +192,10 @@ TEST_CASE("each bound holds at, below and above") {
            Row{"server", "reply_queue", "4096", "\"4095\"", "9007199254740991", "\"8192TiB\""},
            Row{"server", "text_idle", "\"1ms\"", "\"0\"", "\"10s\"", "\"10001ms\""},
            Row{"server", "idle_timeout", "\"0\"", "\"-1s\"", "\"365d\"", "\"366d\""},
+           Row{"role.local", "max_file", "\"1\"", "-1", "9007199254740991", "9007199254740992"},
+           Row{"role.local", "quota", "1", "-1", "\"4TiB\"", "\"8192TiB\""},
+           Row{"role.local", "rate", "\"1KiB\"", "1023", "9007199254740991", "9007199254740992"},
+           Row{"role.local", "partial_ttl", "\"0\"", "0", "\"365d\"", "\"366d\""},
            Row{"role.local", "max_exec", "1", "0", "100000", "100001"},
            Row{"role.local", "kill_grace", "\"0s\"", "\"\"", "\"60m\"", "\"61m\""},
            Row{"role.local", "max_output", "\"0\"", "-9223372036854775808", "\"4TiB\"",
@@ -198,6 +210,21 @@ TEST_CASE("each bound holds at, below and above") {
     CHECK_FALSE(errors(file(row.below)).empty());
     CHECK_FALSE(errors(file(row.above)).empty());
   }
+}
+
+TEST_CASE("no limit is said by 0, as a string or as an integer") {
+  for (const char* const key : {"max_file", "quota", "rate"}) {
+    for (const char* const zero : {"0", "\"0\""}) {
+      CAPTURE(key);
+      CHECK(parsed(fmt::format("[role.local]\n{} = {}\n", key, zero)) == Settings{});
+    }
+  }
+}
+
+TEST_CASE("a rate that would let nothing through in any useful time is refused, with the least one") {
+  CHECK(errors("[role.local]\nrate = 1023\n") ==
+        "ftpd.toml:2: role.local.rate: 1023 is too small, allowed: size such as 8191 or \"64MiB\", "
+        "0 (no limit) or 1KiB … 9007199254740991\n");
 }
 
 TEST_CASE("an unknown key is told with its near miss, its home or the list of keys") {

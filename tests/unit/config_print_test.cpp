@@ -40,6 +40,10 @@ TEST_CASE("printed settings parse to the same settings") {
                                          .allow = {},
                                          .allow_writable_root = true,
                                          .durable = false,
+                                         .max_file = 1,
+                                         .quota = (std::uint64_t{1} << 53U) - 1,
+                                         .rate = 1024,
+                                         .partial_ttl = 0s,
                                          .max_output = 1,
                                          .env = {{"A B", "x\ny"}, {"PATH", "/bin"}}};
   check_round_trip(settings);
@@ -51,7 +55,17 @@ TEST_CASE("each printed key carries its help") {
         std::string::npos);
   CHECK(text.find("max_header = 8191") != std::string::npos);
   CHECK(text.find("discard_limit = \"64MiB\"") != std::string::npos);
+  CHECK(text.find("max_output = \"64MiB\"") != std::string::npos);
   CHECK(text.find("allow = [\"read\", \"write\"]") != std::string::npos);
+}
+
+TEST_CASE("no limit and one day are printed as people write them") {
+  const std::string text = print_settings(Settings{});
+  for (const char* const key : {"max_file", "quota", "rate"}) {
+    CAPTURE(key);
+    CHECK(text.find("\n" + std::string{key} + " = \"0\" ") != std::string::npos);
+  }
+  CHECK(text.find("\npartial_ttl = \"24h\" ") != std::string::npos);
 }
 
 TEST_CASE("the description has a row for each printed key, with the printed default") {

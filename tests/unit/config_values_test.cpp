@@ -75,11 +75,12 @@ TEST_CASE("a size beyond 64 bits is refused, the last one below is not") {
   CHECK(parse_size("16777216TiB").error().reason == Reason::too_large);
 }
 
-TEST_CASE("values print in the largest unit that says them exactly, and parse back") {
+TEST_CASE("values print in the largest unit that says them exactly (one day in hours), and parse back") {
   CHECK(print_duration(0s) == "0");
   CHECK(print_duration(1500ms) == "1500ms");
   CHECK(print_duration(90s) == "90s");
   CHECK(print_duration(10min) == "10m");
+  CHECK(print_duration(24h) == "24h");
   CHECK(print_duration(48h) == "2d");
   CHECK(print_duration(1us) == "1ms");
   CHECK(print_size(0) == "0");
@@ -89,7 +90,8 @@ TEST_CASE("values print in the largest unit that says them exactly, and parse ba
   for (const std::uint64_t size : {1ULL, 1023ULL, 1024ULL, 1025ULL, 9007199254740991ULL}) {
     CHECK(parse_size(print_size(size)).value() == size);
   }
-  for (const Duration duration : {Duration{1ms}, Duration{61s}, Duration{25h}, Duration{365 * 24h}}) {
+  for (const Duration duration :
+       {Duration{1ms}, Duration{61s}, Duration{24h}, Duration{25h}, Duration{365 * 24h}}) {
     CHECK(parse_duration(print_duration(duration)).value() == duration);
   }
 }
