@@ -103,6 +103,10 @@ void Connection::on_timer() {
     rest();
     return;
   }
+  if (now < peer_deadline()) {
+    pump();  // the rate lets something through
+    return;
+  }
   if (life_ == Life::CLOSING) {
     die();
     return;
@@ -127,7 +131,7 @@ void Connection::pump() {
   Turn turn;
   serve(turn);
   const bool stopped_for_fairness = turn.over();
-  if (draining() && (session_ == nullptr || session_->idle()) && !has_input()) {
+  if (draining() && (session_ == nullptr || session_->idle()) && !has_input() && !reading_waits()) {
     close_after_output("the daemon stops");
   }
   flush(turn);
@@ -135,7 +139,7 @@ void Connection::pump() {
   const bool all_is_done = reset_ ? session_ == nullptr || session_->settled() : out_.empty();
   if (life_ == Life::FLUSHING && all_is_done) begin_closing();
   if (life_ == Life::GONE) return;
-  if (stopped_for_fairness || (life_ == Life::OPEN && readable_ && wants_input())) schedule();
+  if (stopped_for_fairness || (life_ == Life::OPEN && readable_ && reads_now())) schedule();
   rest();
 }
 
@@ -171,13 +175,18 @@ bool Connection::wants_input() const {
 
 bool Connection::read_some(Turn& turn) {
   if (!readable_ || !wants_input()) return false;
+  const std::size_t most = may_receive();
+  return most > 0 && read_at_most(most, turn);
+}
+
+bool Connection::read_at_most(std::size_t most, Turn& turn) {
   LoopServices& services = this->services();
   Moved moved;
   std::size_t asked = 0;
   const auto target =
       session_ != nullptr && !has_input() ? session_->splice_target() : Session::SpliceTarget{};
   if (target.pipe != nullptr) {
-    asked = std::min(target.size, target.pipe->capacity);
+    asked = std::min({target.size, target.pipe->capacity, most});
     moved = stream_.splice_to_pipe(target.pipe->write_end.get(), asked);
     if (moved.how == Moved::How::some) {
       target.pipe->held += moved.count;
@@ -187,14 +196,15 @@ bool Connection::read_some(Turn& turn) {
   } else {
     if (input_ == nullptr) input_ = services.buffers.borrow();
     input_->compact();
-    asked = input_->room().size();
-    moved = stream_.read(input_->room());
+    asked = std::min(input_->room().size(), most);
+    moved = stream_.read(input_->room().first(asked));
     if (moved.how == Moved::How::some) input_->filled(moved.count);
   }
   switch (moved.how) {
     case Moved::How::some:
       turn.spend(moved.count);
       services.counters.bytes_received.add(moved.count);
+      if (is_paced()) pace().receiving.spend(moved.count);
       // epoll tells when more comes; after a reset it tells nothing more, and the end is still to be read.
       if (moved.count < asked && !reset_) readable_ = false;
       return true;
@@ -213,9 +223,10 @@ bool Connection::read_some(Turn& turn) {
 }
 
 bool Connection::read_once_more() {
+  // Not at the role's rate: while that made the rest of a line wait, the line would be taken for whole.
   Turn turn;
   readable_ = true;
-  return read_some(turn);
+  return wants_input() && read_at_most(limits::read_ahead, turn);
 }
 
 void Connection::decide_dialect() {
@@ -249,6 +260,7 @@ void Connection::lose(std::string_view reason) {
   log::write(log::Level::debug, "lost", {{"peer", peer_.text()}, {"reason", reason}});
   if (warming_ != nullptr) warming_->abandon();
   out_ = OutQueue{};
+  pace_.reset();
   bulk_ = false;
   blocked_ = false;
   if (session_ != nullptr) session_->on_reset();
@@ -302,6 +314,7 @@ void Connection::drain() {
   if (draining_ || life_ != Life::OPEN) return;
   draining_ = true;
   readable_ = true;  // what had arrived by now is answered, if only with `shutting_down`
+  if (session_ != nullptr && !reset_) session_->on_drain();
   pump();
 }
 
@@ -318,17 +331,23 @@ std::uint32_t Connection::interest() const {
   if (life_ == Life::CLOSING) return EPOLLIN;
   if (reset_) return 0;
   std::uint32_t events = 0;
-  if (wants_input()) events |= EPOLLIN;
+  if (reads_now()) events |= EPOLLIN;
   if (blocked_ && !out_.empty()) events |= EPOLLOUT;
   return events != 0 ? events : errors_only;
 }
 
 TimePoint Connection::deadline() const {
+  if (pace_ == nullptr) return peer_deadline();
+  return std::min({peer_deadline(), pace_->receiving.again(), pace_->sending.again()});
+}
+
+TimePoint Connection::peer_deadline() const {
   const ServerSettings& server = services().settings->server;
   if (life_ == Life::CLOSING) return since_ + closing_time;
   if (blocked_ && !out_.empty()) return deadline_after(since_, server.stall_timeout);
   if (!out_.empty() && replies_wait()) return more_at_hand() ? never : since_ + session_->reply_patience();
-  if (reset_) return never;  // what is still under way ends by itself
+  if (reset_) return never;           // what is still under way ends by itself
+  if (reading_waits()) return never;  // it is not the peer who is late
   switch (awaiting_) {
     case Awaiting::request: return out_.empty() ? deadline_after(since_, server.idle_timeout) : never;
     case Awaiting::header:
@@ -345,13 +364,14 @@ void Connection::note_progress(const Turn& turn) {
   // count there.
   const bool same_header = before == Awaiting::header && awaiting_ == before && turn.served == 0;
   // Time in which we did not read is no delay of the peer's.
-  const bool wants_input_now = wants_input();
-  const bool reads_again = wants_input_now && !wanted_input_;
-  wanted_input_ = wants_input_now;
+  const bool reads = reads_now();
+  const bool reads_again = reads && !wanted_input_;
+  wanted_input_ = reads;
   if (before != awaiting_ || reads_again || (turn.moved && !same_header)) since_ = services().reactor.now();
 }
 
 void Connection::rest() {
+  if (pace_ != nullptr) settle_pace();
   watch_.set_interest(interest());
   const TimePoint wanted = deadline();
   // A timer that fires early finds out and is armed again: cheaper than moving it with each request.

@@ -11,6 +11,7 @@
 #include "net/stream.h"
 #include "reactor/reactor.h"
 #include "server/operation.h"
+#include "server/pacer.h"
 #include "server/session.h"
 
 namespace ftpd {
@@ -90,14 +91,36 @@ class Connection {
 
   void serve(Turn& turn);
   [[nodiscard]] bool read_some(Turn& turn);
+  [[nodiscard]] bool read_at_most(std::size_t most, Turn& turn);
   void decide_dialect();
   void flush(Turn& turn);
+  [[nodiscard]] bool can_flush() const;
   [[nodiscard]] bool replies_wait() const;
   /// Bytes of further requests are here, and it is we who do not take them yet.
   [[nodiscard]] bool more_at_hand() const;
   void warm_front_file();
   void lose(std::string_view reason);
   void begin_closing();
+
+  // --- the rate of the role
+
+  /// What it has been given of the rate, each way.
+  struct Pace {
+    Pacer::Claim receiving;
+    Pacer::Claim sending;
+  };
+  /// Not after a reset: what is still to be read has come already.
+  [[nodiscard]] bool is_paced() const {
+    return caller_.role != nullptr && caller_.role->receiving != nullptr && !reset_;
+  }
+  [[nodiscard]] Pace& pace();
+  [[nodiscard]] std::size_t may_receive();
+  [[nodiscard]] std::size_t may_send();
+  void settle_pace();
+  /// There is something to read, and it is our rate that makes it wait.
+  [[nodiscard]] bool reading_waits() const { return pace_ != nullptr && pace_->receiving.waiting(); }
+  [[nodiscard]] bool reads_now() const { return wants_input() && !reading_waits(); }
+
   void discard_input();
   void die();
   void rest();
@@ -110,6 +133,7 @@ class Connection {
   [[nodiscard]] bool wants_input() const;
   [[nodiscard]] std::uint32_t interest() const;
   [[nodiscard]] TimePoint deadline() const;
+  [[nodiscard]] TimePoint peer_deadline() const;
   void note_progress(const Turn& turn);
   void set_life(Life life);
 
@@ -124,6 +148,7 @@ class Connection {
   Timer timer_;
   Task task_;
   std::unique_ptr<Job> warming_;
+  std::unique_ptr<Pace> pace_;  // none while it moves nothing, or where no rate is set
   TimePoint timer_deadline_ = never;
   TimePoint since_;  // when the present wait began
   std::uint32_t index_ = 0;

@@ -1,4 +1,4 @@
-// What a connection sends: how replies are queued, when they leave, how much each turn.
+// What a connection sends: how replies are queued, when they leave, how much each turn, at what rate.
 #include <array>
 
 #include "base/log.h"
@@ -36,22 +36,38 @@ bool Connection::output_has_room() const {
   return !bulk_ && out_.memory() <= services().settings->server.reply_queue;
 }
 
+bool Connection::can_flush() const {
+  const bool file_is_cold = warming_ != nullptr && warming_->pending();
+  return !out_.empty() && !blocked_ && !reset_ && !file_is_cold && !replies_wait();
+}
+
 void Connection::flush(Turn& turn) {
   if (out_.memory() > Host::output_high) output_was_high_ = true;
-  if (out_.empty() || blocked_ || reset_ || (warming_ != nullptr && warming_->pending())) return;
-  if (replies_wait()) return;
+  if (!can_flush()) return;
+  const std::size_t most = may_send();
+  if (most == 0) return;
   turn.bytes = std::max<std::size_t>(turn.bytes, 64 * 1024);  // reading never starves writing
   const bool had_room = output_has_room();
   const std::uint64_t before = out_.sent();
-  const OutQueue::Progress progress = out_.drain(stream_, turn.bytes);
+  const OutQueue::Progress progress = out_.drain(stream_, std::min(turn.bytes, most));
   turn.spend(static_cast<std::size_t>(out_.sent() - before));
+  if (is_paced()) {
+    pace().sending.spend(static_cast<std::size_t>(out_.sent() - before));
+    if (progress != OutQueue::Progress::budget) pace().sending.leave();
+  }
   services().counters.bytes_sent.add(out_.sent() - before);
   switch (progress) {
     case OutQueue::Progress::empty: bulk_ = false; break;
-    case OutQueue::Progress::blocked: blocked_ = true; break;
+    case OutQueue::Progress::blocked:
+      blocked_ = true;
+      // Before, it was perhaps the rate that kept us from sending: the peer's time begins now.
+      if (is_paced()) since_ = services().reactor.now();
+      break;
     case OutQueue::Progress::waiting: break;
     case OutQueue::Progress::cold: warm_front_file(); break;
-    case OutQueue::Progress::budget: schedule(); break;
+    case OutQueue::Progress::budget:
+      if (may_send() > 0) schedule();
+      break;
     case OutQueue::Progress::file_short:
       // The promise of data_size can't be kept, and nothing may be made up in its place.
       log::write(log::Level::warning, "closing",
@@ -80,7 +96,33 @@ bool Connection::replies_wait() const {
 }
 
 bool Connection::more_at_hand() const {
+  if (reading_waits()) return true;
   return has_input() && (session_->awaiting() == Awaiting::nothing || !session_->wants_input());
+}
+
+// --- the rate of the role
+
+Connection::Pace& Connection::pace() {
+  if (pace_ == nullptr) {
+    pace_.reset(new Pace{Pacer::Claim{caller_.role->receiving}, Pacer::Claim{caller_.role->sending}});
+  }
+  return *pace_;
+}
+
+std::size_t Connection::may_receive() {
+  return is_paced() ? pace().receiving.allowance(services().reactor.now()) : SIZE_MAX;
+}
+
+std::size_t Connection::may_send() {
+  return is_paced() ? pace().sending.allowance(services().reactor.now()) : SIZE_MAX;
+}
+
+/// What it can't use now is for the others, and an idle connection holds nothing.
+void Connection::settle_pace() {
+  if (!readable_ || !wants_input()) pace_->receiving.leave();
+  if (!can_flush()) pace_->sending.leave();
+  const bool idle = awaiting_ == Awaiting::request && out_.empty() && !pace_->receiving.active();
+  if (idle) pace_.reset();
 }
 
 void Connection::warm_front_file() {

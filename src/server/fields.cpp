@@ -33,6 +33,61 @@ Read<RelPath> path_field(const Header& header, std::string_view key, RootIs root
   return std::move(*path);
 }
 
+Read<std::optional<DigestKind>> digest_field(const Header& header) {
+  auto word = optional_field(header.string("digest"));
+  if (!word) return std::unexpected(std::move(word.error()));
+  if (!*word) return std::nullopt;
+  const auto kind = digest_kind_from_name(**word);
+  if (!kind) return std::unexpected(bad_request("digest: must be \"md5\" or \"sha256\""));
+  return kind;
+}
+
+Read<Digests> told_digests(const Header& header) {
+  Digests told;
+  for (const DigestKind kind : {DigestKind::md5, DigestKind::sha256}) {
+    auto text = optional_field(header.string(name(kind)));
+    if (!text) return std::unexpected(std::move(text.error()));
+    if (!*text) continue;
+    auto hex = parse_digest(kind, **text);
+    if (!hex) {
+      return std::unexpected(bad_request(
+          fmt::format("{}: must be {} hexadecimal digits", name(kind), kind == DigestKind::md5 ? 32 : 64)));
+    }
+    told.set(kind, std::move(*hex));
+  }
+  return told;
+}
+
+Read<bool> overwrite_field(const Header& header) {
+  auto word = optional_field(header.string("overwrite"));
+  if (!word) return std::unexpected(std::move(word.error()));
+  if (*word && **word != "replace" && **word != "fail") {
+    return std::unexpected(bad_request("overwrite: must be \"replace\" or \"fail\""));
+  }
+  return !*word || **word == "replace";
+}
+
+Read<bool> tar_format(const Header& header) {
+  auto word = optional_field(header.string("format"));
+  if (!word) return std::unexpected(std::move(word.error()));
+  if (*word && **word != "tar") return std::unexpected(bad_request("format: must be \"tar\""));
+  return word->has_value();
+}
+
+Read<std::optional<UploadKey>> upload_field(const Header& header, const Caller& caller) {
+  auto text = optional_field(header.string("upload"));
+  if (!text) return std::unexpected(std::move(text.error()));
+  if (!*text) return std::nullopt;
+  constexpr std::string_view allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+  constexpr std::size_t longest = 64;
+  const std::string_view own_name = **text;
+  if (own_name.empty() || own_name.size() > longest ||
+      own_name.find_first_not_of(allowed) != std::string_view::npos) {
+    return std::unexpected(bad_request("upload: must be 1 to 64 of A-Z, a-z, 0-9, _ and -"));
+  }
+  return UploadKey{caller.role->name, std::string(own_name)};
+}
+
 Read<void> refuse_unbuilt(const Header& header, std::initializer_list<std::string_view> keys) {
   for (const std::string_view key : keys) {
     const auto asked = header.boolean(key);
@@ -62,6 +117,12 @@ void add_name(JsonObject& reply, const RelPath& path) {
     reply.add("filename", path.text());
   } else {
     reply.add("filename_base64", to_base64(path.text()));
+  }
+}
+
+void add_digests(JsonObject& reply, const Digests& digests) {
+  for (const DigestKind kind : {DigestKind::md5, DigestKind::sha256}) {
+    if (const auto& hex = digests.of(kind)) reply.add(name(kind), *hex);
   }
 }
 

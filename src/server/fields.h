@@ -9,8 +9,11 @@
 #include <string_view>
 
 #include "ftpd/message.h"
+#include "server/operation.h"
 #include "server/reply.h"
+#include "store/digest.h"
 #include "store/rel_path.h"
+#include "store/upload.h"
 
 namespace ftpd {
 
@@ -29,6 +32,21 @@ enum class RootIs : std::uint8_t { refused, allowed };
 /// `key`, or `key` + "_base64" for a name that JSON can't carry, checked.
 [[nodiscard]] Read<RelPath> path_field(const Header& header, std::string_view key, RootIs root);
 
+/// `digest`: the kind that is asked for, or nothing.
+[[nodiscard]] Read<std::optional<DigestKind>> digest_field(const Header& header);
+
+/// `md5` and `sha256`: the digests that the client tells.
+[[nodiscard]] Read<Digests> told_digests(const Header& header);
+
+/// `overwrite`: may a file that is there be replaced? Yes, where it is absent.
+[[nodiscard]] Read<bool> overwrite_field(const Header& header);
+
+/// `upload`: what the client calls an upload that can be resumed, with the caller as its owner.
+[[nodiscard]] Read<std::optional<UploadKey>> upload_field(const Header& header, const Caller& caller);
+
+/// `format`: is the body a tar stream? The only format that there is beside the file itself.
+[[nodiscard]] Read<bool> tar_format(const Header& header);
+
 /// `unsupported` where the request asks for one of `keys`, which this version does not do: a client
 /// must not believe that it was done.
 [[nodiscard]] Read<void> refuse_unbuilt(const Header& header, std::initializer_list<std::string_view> keys);
@@ -39,6 +57,9 @@ enum class RootIs : std::uint8_t { refused, allowed };
 
 /// `filename`, or `filename_base64` where the name is not text.
 void add_name(JsonObject& reply, const RelPath& path);
+
+/// Adds `md5` and `sha256` where they are known.
+void add_digests(JsonObject& reply, const Digests& digests);
 
 /// Standard base64 (RFC 4648, section 4), for names that JSON can't carry.
 [[nodiscard]] std::string to_base64(std::string_view bytes);

@@ -30,7 +30,7 @@ void FrameSession::consume(Buffer& input, Turn& turn) {
     std::string_view bytes = input.unread();
     if (conversation_.state() == Conversation::State::READ_BODY && active_ != nullptr &&
         conversation_.body_remaining() > 0) {
-      const std::size_t room = active_->body_room();
+      const std::size_t room = body_room();
       if (room == 0) return;
       bytes = bytes.substr(0, room);
     }
@@ -67,14 +67,14 @@ bool FrameSession::may_begin() const {
 bool FrameSession::wants_input() const {
   if (active_ != nullptr && conversation_.state() == Conversation::State::READ_BODY &&
       conversation_.body_remaining() > 0) {
-    return active_->body_room() > 0;
+    return body_room() > 0;
   }
   if (conversation_.state() != Conversation::State::RESPOND && conversation_.idle()) return may_begin();
   return true;  // RESPOND and a held request too: up to the buffer's end, so that an end of input is seen
 }
 
 Session::SpliceTarget FrameSession::splice_target() {
-  if (active_ == nullptr || conversation_.discarding() ||
+  if (active_ == nullptr || body_withheld_ || conversation_.discarding() ||
       conversation_.state() != Conversation::State::READ_BODY || conversation_.body_remaining() == 0) {
     return {};
   }
@@ -89,7 +89,7 @@ void FrameSession::spliced(std::size_t count) {
 
 void FrameSession::on_header(std::string_view text, Turn& turn) {
   if (conversation_.continuing()) {
-    if (active_ != nullptr) active_->on_frame(conversation_.header());
+    if (active_ != nullptr) on_continuing(conversation_.header());
     return;
   }
   ++turn.served;
@@ -104,9 +104,16 @@ void FrameSession::on_header(std::string_view text, Turn& turn) {
   begin_request(conversation_.header());
 }
 
+void FrameSession::on_continuing(const Header& header) {
+  for (const std::string_view key : {"more", "abort"}) {
+    if (const auto flag = header.boolean(key); !flag) return refuse(bad_request(flag.error().text));
+  }
+  active_->on_frame(header);
+}
+
 bool FrameSession::must_wait(const OperationRow* row, const Header& header) const {
   if (settling().empty()) return false;
-  if (row == nullptr || !row->overlaps) return true;
+  if (row == nullptr || !row->takes_file) return true;
   std::size_t memory = 0;
   for (const Settling& settling : settling()) memory += settling.operation->memory();
   if (memory > max_settling_memory) return true;
@@ -127,6 +134,7 @@ bool FrameSession::must_wait(const OperationRow* row, const Header& header) cons
 void FrameSession::begin_request(const Header& header) {
   close_after_reply_ = false;
   end_of_input_told_ = false;
+  body_withheld_ = false;
   row_ = nullptr;
   auto id = RequestId::from(header);
   id_ = id ? std::move(*id) : RequestId{};
@@ -135,6 +143,9 @@ void FrameSession::begin_request(const Header& header) {
   const auto more = header.boolean("more");
   const auto abort = header.boolean("abort");
   const auto cmd = header.string("cmd");
+  const auto wait = header.boolean("wait");
+  const OperationRow* const row = cmd && *cmd ? find_operation(**cmd) : nullptr;
+  body_withheld_ = row != nullptr && row->takes_file && wait && wait->value_or(false);
   if (!id) return refuse(bad_request(id.error().text));
   if (!close) return refuse(bad_request(close.error().text));
   if (!more) return refuse(bad_request(more.error().text));
@@ -145,7 +156,7 @@ void FrameSession::begin_request(const Header& header) {
     close_after_reply_ = true;
     return refuse({.status = Status::shutting_down, .message = "the daemon is stopping"});
   }
-  row_ = find_operation(**cmd);
+  row_ = row;
   note_old_upload(header);
   if (row_ == nullptr) {
     if (known_but_not_built(**cmd)) {
@@ -163,7 +174,7 @@ void FrameSession::note_old_upload(const Header& header) {
   // close. A reply that has reached such a client by then turns its close into a reset, and what it had
   // sent but the kernel had not delivered is lost. So its replies wait until it is silent. One that does
   // read waits for its first reply: its silence shows that, and it is never made to wait again.
-  const bool old = row_ != nullptr && row_->overlaps && !header.has("data_size");
+  const bool old = row_ != nullptr && row_->takes_file && !header.has("data_size");
   if (!old) {
     reply_patience_ms_ = 0;
   } else if (!uploads_in_old_spelling_) {
@@ -207,14 +218,7 @@ void FrameSession::run(const OperationRow& row, const Request& request) {
 }
 
 void FrameSession::refuse(const Failure& failure) {
-  services().counters.failures.add();
-  if (log::enabled(log::Level::info)) {
-    log::write(failure.status == Status::io_error ? log::Level::error : log::Level::info, "refused",
-               {{"peer", connection_.peer().text()},
-                {"cmd", row_ != nullptr ? row_->name : std::string_view{"-"}},
-                {"error", name(failure.status)},
-                {"reason", failure.message}});
-  }
+  note_failure(command(), id_, failure);
   connection_.send(failure_reply(id_, failure));
   finish();
 }
@@ -260,9 +264,38 @@ std::size_t FrameSession::unsent() const { return connection_.unsent(); }
 void FrameSession::close_after_reply() { close_after_reply_ = true; }
 void FrameSession::resume_input() { connection_.schedule(); }
 
+std::string_view FrameSession::command() const {
+  return row_ != nullptr ? row_->name : std::string_view{"-"};
+}
+
+void FrameSession::note_failure(std::string_view command, const RequestId& id, const Failure& failure) {
+  services().counters.failures.add();
+  const auto level = failure.status == Status::io_error ? log::Level::error : log::Level::info;
+  if (!log::enabled(level)) return;
+  log::write(level, "refused",
+             {{"peer", connection_.peer().text()},
+              {"id", id.present() ? id.json() : std::string_view{"-"}},
+              {"cmd", command},
+              {"error", name(failure.status)},
+              {"reason", failure.message}});
+}
+
+void FrameSession::invite_body() {
+  if (!body_withheld_) return;
+  body_withheld_ = false;
+  JsonObject invitation = begin_reply(id_);
+  invitation.add("continue", true).add("more", true);
+  send(finish_reply(std::move(invitation)));
+}
+
 void FrameSession::finish() {
   if (active_ != nullptr) bury(std::move(active_));
-  conversation_.answered();
+  if (body_withheld_ && conversation_.state() == Conversation::State::READ_BODY) {
+    conversation_.answered_instead_of_body();
+  } else {
+    conversation_.answered();
+  }
+  body_withheld_ = false;
   if (close_after_reply_) connection_.close_after_output("as the client asked");
   connection_.schedule();
 }
@@ -297,9 +330,8 @@ void FrameSession::on_end_of_input(Buffer& input) {
     return;
   }
   if (!conversation_.idle()) {
-    // In the middle of a frame or of a message that continues: the client is gone. A body that is
-    // paused still has bytes to take first.
-    if (active_ != nullptr && !input.empty() && active_->body_room() == 0) return;
+    // In the middle of a frame or of a message that continues: the client is gone.
+    if (active_ != nullptr && active_->keeps_taking()) return;
     drop_active();
   } else if (!input.empty() && !may_begin()) {
     return;
@@ -328,6 +360,10 @@ void FrameSession::on_stall() {
   connection_.send(
       failure_reply(id_, {.status = Status::timeout, .message = "nothing came for stall_timeout"}));
   drop_active();
+}
+
+void FrameSession::on_drain() {
+  if (active_ != nullptr) active_->on_drain();
 }
 
 void FrameSession::on_shutdown() {

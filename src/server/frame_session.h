@@ -31,6 +31,7 @@ class FrameSession final : public Session, public Host {
   void on_reset() override;
   void on_output_room() override;
   void on_stall() override;
+  void on_drain() override;
   void on_shutdown() override;
   [[nodiscard]] Duration reply_patience() const override {
     return std::chrono::milliseconds{reply_patience_ms_};
@@ -57,11 +58,15 @@ class FrameSession final : public Session, public Host {
   void send_file(OutQueue::FileRange range) override;
   void finish() override;
   void settle(Operation& operation, std::string reply) override;
+  [[nodiscard]] std::string_view command() const override;
+  void note_failure(std::string_view command, const RequestId& id, const Failure& failure) override;
+  void invite_body() override;
   void resume_input() override;
   [[nodiscard]] std::size_t unsent() const override;
   void close_after_reply() override;
 
   void on_header(std::string_view text, Turn& turn);
+  void on_continuing(const Header& header);
   void begin_request(const Header& header);
   [[nodiscard]] std::expected<void, Failure> admit(const Request& request);
   void run(const OperationRow& row, const Request& request);
@@ -72,6 +77,8 @@ class FrameSession final : public Session, public Host {
   void drop_active();
   void bury(std::unique_ptr<Operation> operation);
   [[nodiscard]] bool may_begin() const;
+  /// Of the active operation; none while its client waits for the word.
+  [[nodiscard]] std::size_t body_room() const { return body_withheld_ ? 0 : active_->body_room(); }
   [[nodiscard]] std::span<Settling> settling() const {
     return settling_ != nullptr ? std::span<Settling>{*settling_} : std::span<Settling>{};
   }
@@ -87,6 +94,7 @@ class FrameSession final : public Session, public Host {
   std::uint16_t reply_patience_ms_ = 0;
   bool uploads_in_old_spelling_ : 1 = false;
   bool close_after_reply_ : 1 = false;
+  bool body_withheld_ : 1 = false;  // the client waits for invite_body()
   bool end_of_input_told_ : 1 = false;
 };
 

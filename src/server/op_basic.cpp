@@ -42,6 +42,8 @@ Made make_hello(const Request& request, Host& host) {
   limits.add("reply_queue", settings.server.reply_queue);
   limits.add("max_size", ::ftpd::limits::max_size);
   if (caller.role != nullptr) {
+    limits.add("max_file", caller.role->settings.max_file);  // 0: no limit, likewise the quota
+    limits.add("quota", caller.role->settings.quota);
     limits.add("max_output", caller.role->settings.max_output);
     limits.add("max_exec", std::uint64_t{caller.role->settings.max_exec});
   }

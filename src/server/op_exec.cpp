@@ -101,7 +101,7 @@ class Exec final : public Operation, public RunOwner {
   }
 
   void on_run_failed(const Failure& failure) override {
-    host_.services().counters.failures.add();
+    host_.note_failure("exec", id_, failure);
     host_.send(failure_reply(id_, failure));
     host_.finish();
   }

@@ -1,5 +1,7 @@
 // get: a file goes out, straight from the page cache.
+#include "server/digest_run.h"
 #include "server/fields.h"
+#include "server/get_header.h"
 #include "server/operations.h"
 #include "server/query.h"
 #include "server/server.h"
@@ -7,80 +9,119 @@
 namespace ftpd {
 namespace {
 
+struct GetRequest {
+  RelPath path = RelPath::root();
+  std::uint64_t offset = 0;
+  std::optional<std::uint64_t> length;
+  std::optional<DigestKind> digest;
+  bool trailer = false;  // the digest comes behind the body
+};
+
 class Get final : public Query {
  public:
-  struct Range {
-    std::uint64_t offset = 0;
-    std::optional<std::uint64_t> length;
-  };
+  Get(Host& host, RequestId id, GetRequest request)
+      : Query(host, std::move(id)), request_(std::move(request)), digest_run_(host.services()) {}
 
-  Get(Host& host, RequestId id, RelPath path, Range range)
-      : Query(host, std::move(id)), path_(std::move(path)), range_(range) {}
+  void detach() override {
+    Query::detach();
+    digest_run_.stop();
+  }
 
   void start() override {
-    const auto answer = [this](const OpenFile& file) { return this->answer(file); };
     auto store = host_.caller().role->store;
     if (store->in_memory()) {
-      conclude(find(*store, path_, range_), answer);
+      opened(find(*store, request_));
     } else {
-      ask_on_pool([store, path = path_, range = range_] { return find(*store, path, range); }, answer);
+      run_on_pool([store, request = request_] { return find(*store, request); },
+                  [this](Result<OpenFile> file) { opened(std::move(file)); });
     }
   }
 
  private:
-  static Result<OpenFile> find(const Store& store, const RelPath& path, const Range& range) {
-    auto file = store.open_file(path);
-    if (file && range.offset > file->size) {
+  static Result<OpenFile> find(const Store& store, const GetRequest& request) {
+    auto file = store.open_file(request.path);
+    if (file && request.offset > file->size) {
       return fail(Reason::invalid, fmt::format("offset: {} is beyond the end; the file has {} bytes",
-                                               range.offset, file->size));
+                                               request.offset, file->size));
     }
     return file;
   }
 
-  void answer(const OpenFile& file) {
-    const std::uint64_t rest = file.size - range_.offset;
-    const std::uint64_t size = range_.length ? std::min(*range_.length, rest) : rest;
-    host_.send(header(file, size));
-    if (size > 0) host_.send_file({file.file, range_.offset, size, file.in_memory});
-  }
-
-  /// Obeys max_header: where a long name does not fit, the old spellings are left out, then the name.
-  [[nodiscard]] std::string header(const OpenFile& file, std::uint64_t size) const {
-    const std::size_t most = host_.services().settings->server.max_header + limits::length_size;
-    enum class Names : std::uint8_t { both, new_ones, none };
-    for (const Names names : {Names::both, Names::new_ones, Names::none}) {
-      JsonObject reply = begin_reply(id_);
-      if (names != Names::none) add_name(reply, path_);
-      reply.add("filesize", file.size);
-      if (names == Names::both && path_.is_text()) {
-        reply.add("file_name", path_.text());
-        reply.add("file_size", file.size);
-      }
-      reply.add("mtime", seconds_of(file.mtime));
-      reply.add("mode", std::uint64_t{file.mode});
-      std::string frame = finish_reply(std::move(reply), size);
-      if (frame.size() <= most || names == Names::none) return frame;
+  void opened(Result<OpenFile> file) {
+    if (!file) return fail_with(failure_of(file.error()));
+    file_ = std::move(*file);
+    if (!request_.digest) {
+      send_file({}, GetHeader::Last::yes);
+      host_.finish();
+      return;
     }
-    return {};
+    // A trailer is computed while the bytes go out, and sees what they see.
+    if (request_.trailer) send_file({}, GetHeader::Last::no);
+    const auto source = request_.trailer ? DigestRun::Source::computed : DigestRun::Source::kept_or_computed;
+    digest_run_.start(file_, *request_.digest, source,
+                      [this](Result<Digests> digests) { digested(std::move(digests)); });
   }
 
-  RelPath path_;
-  Range range_;
+  void digested(Result<Digests> digests) {
+    if (!digests) return fail_with(failure_of(digests.error()));
+    if (request_.trailer) {
+      JsonObject last = begin_reply(id_);
+      add_digests(last, *digests);
+      host_.send(finish_reply(std::move(last)));
+    } else {
+      send_file(std::move(*digests), GetHeader::Last::yes);
+    }
+    host_.finish();
+  }
+
+  void send_file(Digests digests, GetHeader::Last last) {
+    const std::uint64_t rest = file_.size - request_.offset;
+    const std::uint64_t size = request_.length ? std::min(*request_.length, rest) : rest;
+    host_.send(get_header({id_, request_.path, file_, size, std::move(digests), last},
+                          host_.services().settings->server.max_header));
+    if (size > 0) host_.send_file({file_.file, request_.offset, size, file_.in_memory});
+  }
+
+  GetRequest request_;
+  OpenFile file_;
+  DigestRun digest_run_;
 };
+
+Read<GetRequest> read_get(const Header& header) {
+  GetRequest get;
+  auto path = path_field(header, "filename", RootIs::refused);
+  if (!path) return std::unexpected(std::move(path.error()));
+  get.path = std::move(*path);
+  auto offset = optional_field(header.size("offset"));
+  if (!offset) return std::unexpected(std::move(offset.error()));
+  get.offset = offset->value_or(0);
+  auto length = optional_field(header.size("length"));
+  if (!length) return std::unexpected(std::move(length.error()));
+  get.length = *length;
+  auto digest = digest_field(header);
+  if (!digest) return std::unexpected(std::move(digest.error()));
+  get.digest = *digest;
+  auto trailer = optional_field(header.boolean("trailer"));
+  if (!trailer) return std::unexpected(std::move(trailer.error()));
+  get.trailer = trailer->value_or(false);
+  if (get.trailer && !get.digest) {
+    return std::unexpected(bad_request("trailer: only with digest, which says what it is to hold"));
+  }
+  return get;
+}
 
 }  // namespace
 
 Made make_get(const Request& request, Host& host) {
-  if (auto fine = refuse_unbuilt(request.header, {"digest", "trailer", "follow"}); !fine) {
-    return std::unexpected(fine.error());
-  }
-  auto path = path_field(request.header, "filename", RootIs::refused);
-  if (!path) return std::unexpected(path.error());
-  auto offset = optional_field(request.header.size("offset"));
-  if (!offset) return std::unexpected(offset.error());
-  auto length = optional_field(request.header.size("length"));
-  if (!length) return std::unexpected(length.error());
-  return std::make_unique<Get>(host, request.id, std::move(*path), Get::Range{offset->value_or(0), *length});
+  auto follow = optional_field(request.header.boolean("follow"));
+  if (!follow) return std::unexpected(std::move(follow.error()));
+  auto tar = tar_format(request.header);
+  if (!tar) return std::unexpected(std::move(tar.error()));
+  if (*tar) return make_get_tree(request, host);
+  if (follow->value_or(false)) return make_follow(request, host);
+  auto get = read_get(request.header);
+  if (!get) return std::unexpected(std::move(get.error()));
+  return std::make_unique<Get>(host, request.id, std::move(*get));
 }
 
 }  // namespace ftpd

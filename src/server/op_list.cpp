@@ -1,4 +1,5 @@
-// ls and stat: what there is.
+// ls, stat and df: what there is.
+#include "server/digest_run.h"
 #include "server/fields.h"
 #include "server/operations.h"
 #include "server/query.h"
@@ -77,15 +78,77 @@ Made make_ls(const Request& request, Host& host) {
   return std::make_unique<StoreQuery<decltype(ask), decltype(tell)>>(host, request.id, std::move(ask), tell);
 }
 
+namespace {
+
+/// What is held of an upload, and its digest where that is asked for.
+class HeldStat final : public Query {
+ public:
+  HeldStat(Host& host, RequestId id, UploadKey key, std::optional<DigestKind> digest)
+      : Query(host, std::move(id)), key_(std::move(key)), digest_(digest), digest_run_(host.services()) {}
+
+  void detach() override {
+    Query::detach();
+    digest_run_.stop();
+  }
+
+  void start() override {
+    run_on_pool([store = host_.caller().role->store, key = key_] { return store->held(key); },
+                [this](Result<Held> held) {
+                  if (!held) return fail_with(failure_of(held.error()));
+                  if (!digest_) return answer(held->size, {});
+                  OpenFile file;
+                  file.file = held->file;
+                  file.size = held->size;
+                  // It grows: a digest that is kept with it would be of no use to anybody.
+                  digest_run_.start(file, *digest_, DigestRun::Source::computed,
+                                    [this, size = held->size](Result<Digests> digests) {
+                                      if (!digests) return fail_with(failure_of(digests.error()));
+                                      answer(size, *digests);
+                                    });
+                });
+  }
+
+ private:
+  void answer(std::uint64_t size, const Digests& digests) {
+    JsonObject reply = begin_reply(id_);
+    reply.add("offset", size);
+    add_digests(reply, digests);
+    host_.send(finish_reply(std::move(reply)));
+    host_.finish();
+  }
+
+  UploadKey key_;
+  std::optional<DigestKind> digest_;
+  DigestRun digest_run_;
+};
+
+}  // namespace
+
 Made make_stat(const Request& request, Host& host) {
-  if (auto fine = refuse_unbuilt(request.header, {"upload", "digest"}); !fine)
-    return std::unexpected(fine.error());
+  auto upload = upload_field(request.header, host.caller());
+  if (!upload) return std::unexpected(std::move(upload.error()));
+  if (*upload) {
+    auto digest = digest_field(request.header);
+    if (!digest) return std::unexpected(std::move(digest.error()));
+    return std::make_unique<HeldStat>(host, request.id, std::move(**upload), *digest);
+  }
   auto path = path_field(request.header, "filename", RootIs::allowed);
   if (!path) return std::unexpected(path.error());
   auto ask = [store = host.caller().role->store, path = std::move(*path)] { return store->stat(path); };
   auto tell = [](Host& to, const RequestId& id, const Entry& entry) {
     JsonObject reply = begin_reply(id);
     add_attributes(reply, entry);
+    to.send(finish_reply(std::move(reply)));
+  };
+  return std::make_unique<StoreQuery<decltype(ask), decltype(tell)>>(host, request.id, std::move(ask), tell);
+}
+
+Made make_df(const Request& request, Host& host) {
+  auto ask = [store = host.caller().role->store] { return store->space(); };
+  auto tell = [](Host& to, const RequestId& id, const Space& space) {
+    JsonObject reply = begin_reply(id);
+    reply.add("total", space.total).add("free", space.free);
+    reply.add("quota", space.quota).add("quota_used", space.quota_used);
     to.send(finish_reply(std::move(reply)));
   };
   return std::make_unique<StoreQuery<decltype(ask), decltype(tell)>>(host, request.id, std::move(ask), tell);

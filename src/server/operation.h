@@ -15,6 +15,7 @@
 #include "ftpd/message.h"
 #include "net/address.h"
 #include "net/out_queue.h"
+#include "reactor/file_watch.h"
 #include "reactor/offload.h"
 #include "reactor/reactor.h"
 #include "server/counters.h"
@@ -37,6 +38,7 @@ struct LoopServices {
   BufferLender buffers;
   PipeLender pipes;
   Counters counters;
+  FileWatcher file_watcher;
 };
 
 /// Who asks, and by which listener's rules he is judged. Lives with the connection.
@@ -77,6 +79,15 @@ class Host {
 
   /// An operation that gave up the word (see Operation::settles) has its final reply.
   virtual void settle(class Operation& operation, std::string reply) = 0;
+
+  /// The name of the request begun last, for note_failure().
+  [[nodiscard]] virtual std::string_view command() const = 0;
+  /// Counts and logs: every failure that is answered goes through here, once.
+  virtual void note_failure(std::string_view command, const RequestId& id, const Failure& failure) = 0;
+
+  /// The client waits for this before it sends the body (`wait`): sends it once, where it is due. Until
+  /// then a failure stands in the place of the body.
+  virtual void invite_body() = 0;
 
   /// body_room() or body_pipe() has become better.
   virtual void resume_input() = 0;
@@ -143,11 +154,18 @@ class Operation {
   enum class EndOfInput : std::uint8_t { finish, gone };
   [[nodiscard]] virtual EndOfInput on_end_of_input() { return EndOfInput::finish; }
 
+  /// The daemon stops: an operation that would never end by itself ends now.
+  virtual void on_drain() {}
+
   /// The daemon stops and can't wait longer: answer `shutting_down` now and finish.
   virtual void on_shutdown() = 0;
 
   /// After a reset nobody reads the reply: is the request done all the same once it is complete?
   [[nodiscard]] virtual bool survives_reset() const { return false; }
+
+  /// Its client is gone, but what has come is kept (an upload that can be resumed), and not all of it
+  /// has been taken yet: Host::resume_input() will tell.
+  [[nodiscard]] virtual bool keeps_taking() const { return false; }
 
   /// Between frames of its message: does the peer owe the next one (else a stall)?
   [[nodiscard]] virtual bool owed_input() const { return true; }

@@ -5,8 +5,8 @@
 
 namespace ftpd {
 
-/// The base of get, ls and stat: asks on the pool (or at once, where nothing can wait), then answers or
-/// fails, and is over.
+/// The base of the operations that read or change names: asks on the pool (or at once, where nothing can
+/// wait), then answers or fails, and is over.
 class Query : public Operation {
  public:
   Query(Host& host, RequestId id) : host_(host), id_(std::move(id)) {}
@@ -21,9 +21,14 @@ class Query : public Operation {
   /// `answer` is given the value that `ask` gave, and sends the reply.
   template <class Ask, class Answer>
   void ask_on_pool(Ask ask, Answer answer) {
+    run_on_pool(std::move(ask), [this, answer](auto result) { conclude(std::move(result), answer); });
+  }
+
+  /// `done` is given the result, on the loop.
+  template <class Work, class Done>
+  void run_on_pool(Work work, Done done) {
     LoopServices& services = host_.services();
-    job_ = services.pool.submit(services.reactor, std::move(ask),
-                                [this, answer](auto result) { conclude(std::move(result), answer); });
+    job_ = services.pool.submit(services.reactor, std::move(work), std::move(done));
   }
 
   template <class Value, class Answer>
@@ -34,7 +39,7 @@ class Query : public Operation {
   }
 
   void fail_with(const Failure& failure) {
-    host_.services().counters.failures.add();
+    host_.note_failure(host_.command(), id_, failure);
     host_.send(failure_reply(id_, failure));
     host_.finish();
   }

@@ -29,6 +29,8 @@ Status status_of(const Error& error) {
     case Reason::denied: return Status::denied;
     case Reason::too_large: return Status::too_large;
     case Reason::quota: return Status::quota_exceeded;
+    case Reason::checksum: return Status::checksum_mismatch;
+    case Reason::offset: return Status::offset_mismatch;
     case Reason::no_space: return Status::no_space;
     case Reason::busy: return Status::busy;
     case Reason::timeout: return Status::timeout;
@@ -40,7 +42,12 @@ Status status_of(const Error& error) {
 }
 
 Failure failure_of(const Error& error) {
-  Failure failure{.status = status_of(error), .message = error.text, .number = error.number};
+  Failure failure{.status = status_of(error),
+                  .message = error.text,
+                  .number = error.number,
+                  .need = error.need,
+                  .free = error.free,
+                  .offset = error.offset};
   if (failure.status == Status::busy) failure.retry_after_ms = 1000;
   return failure;
 }
@@ -65,6 +72,7 @@ void add_failure(JsonObject& reply, const Failure& failure) {
   if (const std::string_view symbol = errno_name(failure.number); !symbol.empty()) reply.add("errno", symbol);
   if (failure.need) reply.add("need", *failure.need);
   if (failure.free) reply.add("free", *failure.free);
+  if (failure.offset) reply.add("offset", *failure.offset);
   if (failure.retry_after_ms) reply.add("retry_after_ms", *failure.retry_after_ms);
   reply.add("retry", retry_may_help(failure.status));
 }

@@ -19,6 +19,7 @@ struct Failure {
   int number = 0;                                    // errno, 0 for none
   std::optional<std::uint64_t> need = std::nullopt;  // bytes, with no_space and quota_exceeded
   std::optional<std::uint64_t> free = std::nullopt;
+  std::optional<std::uint64_t> offset = std::nullopt;          // bytes held, with offset_mismatch
   std::optional<std::uint64_t> retry_after_ms = std::nullopt;  // with busy
 };
 

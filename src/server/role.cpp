@@ -5,6 +5,7 @@
 
 #include "net/address.h"
 #include "server/operations.h"
+#include "server/pacer.h"
 
 namespace ftpd {
 namespace {
@@ -64,18 +65,24 @@ std::expected<Roles, Problems> open_roles(const LoadedSettings& loaded) {
   Roles roles;
   Problems problems;
   for (const auto& [name, settings] : loaded.settings.roles) {
-    auto store = Store::open(
-        settings.root, {.durable = settings.durable, .allow_writable_root = settings.allow_writable_root});
+    auto store = Store::open(settings.root, {.durable = settings.durable,
+                                             .allow_writable_root = settings.allow_writable_root,
+                                             .max_file = settings.max_file,
+                                             .quota = settings.quota,
+                                             .partial_ttl = settings.partial_ttl});
     if (!store) {
       problems.push_back(loaded.problem(fmt::format("role.{}.root", name), store.error().text));
       continue;
     }
-    roles.emplace(
-        name, std::make_shared<Role>(Role{.name = name,
-                                          .settings = settings,
-                                          .allowed = allowed_by(settings),
-                                          .store = std::move(*store),
-                                          .commands = std::make_shared<CommandQueue>(settings.max_exec)}));
+    const auto pacer = [rate = settings.rate] { return rate != 0 ? std::make_shared<Pacer>(rate) : nullptr; };
+    roles.emplace(name,
+                  std::make_shared<Role>(Role{.name = name,
+                                              .settings = settings,
+                                              .allowed = allowed_by(settings),
+                                              .store = std::move(*store),
+                                              .commands = std::make_shared<CommandQueue>(settings.max_exec),
+                                              .receiving = pacer(),
+                                              .sending = pacer()}));
   }
   if (!problems.empty()) return std::unexpected(std::move(problems));
   return roles;

@@ -14,12 +14,17 @@
 
 namespace ftpd {
 
+class Pacer;
+
 struct Role {
   std::string name;
   RoleSettings settings;
   Allowed allowed;
   std::shared_ptr<Store> store;
   std::shared_ptr<CommandQueue> commands;
+  // Of what is read from its connections, and of what is sent to them; null where `rate` is 0.
+  std::shared_ptr<Pacer> receiving;
+  std::shared_ptr<Pacer> sending;
 };
 
 using Roles = std::map<std::string, std::shared_ptr<const Role>, std::less<>>;

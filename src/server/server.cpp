@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "ftpd/json_write.h"
 
@@ -18,7 +20,40 @@ std::string_view name(DialectChoice dialect) {
   return "";
 }
 
+/// How long what has expired may lie about.
+Duration expiry_pause(Duration partial_ttl) {
+  return std::clamp<Duration>(partial_ttl / 4, std::chrono::milliseconds{250}, std::chrono::minutes{10});
+}
+
 }  // namespace
+
+/// Opening the store was the first time; from then on one job on the pool follows the other.
+class Server::Expiry {
+ public:
+  Expiry(const Shared& shared, std::shared_ptr<Store> store)
+      : shared_(shared),
+        store_(std::move(store)),
+        timer_(shared.main_reactor, Callback<void()>::to<&Expiry::run>(*this)) {
+    pause();
+  }
+
+ private:
+  void pause() { timer_.arm(shared_.main_reactor.now() + expiry_pause(store_->options().partial_ttl)); }
+  void run() {
+    job_ = shared_.pool.submit(
+        shared_.main_reactor,
+        [store = store_] {
+          store->drop_expired();
+          return true;
+        },
+        [this](bool /*done*/) { pause(); });
+  }
+
+  const Shared& shared_;
+  std::shared_ptr<Store> store_;
+  Timer timer_;
+  Job job_;
+};
 
 Server::Server(SettingsSnapshot settings, Roles roles, Shared shared)
     : settings_(std::move(settings)), roles_(std::move(roles)), shared_(shared), own_uid_(::geteuid()) {}
@@ -43,12 +78,20 @@ Result<void> Server::start() {
   for (const auto& worker : workers_) {
     if (auto started = worker->start(); !started) return started;
   }
+  start_expiry();
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
     log::write(
         log::Level::info, "listening",
         {{"address", listeners_[i].address().text()}, {"dialect", name(settings_->listen[i].dialect)}});
   }
   return {};
+}
+
+void Server::start_expiry() {
+  for (const auto& [role_name, role] : roles_) {
+    if (role->settings.partial_ttl > Duration::zero())
+      expiries_.push_back(std::make_unique<Expiry>(shared_, role->store));
+  }
 }
 
 void Server::drain(std::function<void()> drained) {
@@ -80,7 +123,9 @@ void Server::shut_down() {
 }
 
 void Server::stop() {
+  expiries_.clear();
   for (const auto& worker : workers_) worker->stop();
+  tree_threads_.wait();  // whoever they worked for is gone, so they end soon
 }
 
 void Server::forget_results() {

@@ -14,6 +14,7 @@
 #include "net/listener.h"
 #include "reactor/offload.h"
 #include "server/role.h"
+#include "server/tree_threads.h"
 #include "server/worker.h"
 
 namespace ftpd {
@@ -56,6 +57,7 @@ class Server {
   [[nodiscard]] const std::vector<Listener>& listeners() const { return listeners_; }
   [[nodiscard]] Offload& pool() const { return shared_.pool; }
   [[nodiscard]] Spawner& spawner() const { return shared_.spawner; }
+  [[nodiscard]] TreeThreads& tree_threads() { return tree_threads_; }
   [[nodiscard]] uid_t own_uid() const { return own_uid_; }
   [[nodiscard]] std::string stats_json() const;
 
@@ -77,12 +79,20 @@ class Server {
   void worker_drained();
 
  private:
+  class Expiry;  // of the uploads that one store holds
+
+  void start_expiry();
+
   SettingsSnapshot settings_;
   Roles roles_;
   Shared shared_;
   uid_t own_uid_;
   std::vector<Listener> listeners_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  // Above that `busy`. Most of them wait for a peer most of the time.
+  static constexpr std::size_t most_tree_threads = 32;
+  TreeThreads tree_threads_{most_tree_threads};    // they post to the workers' loops
+  std::vector<std::unique_ptr<Expiry>> expiries_;  // main thread only
   std::function<void()> drained_;
   std::size_t workers_not_accepting_ = 0;  // main thread only
   std::size_t workers_drained_ = 0;        // main thread only

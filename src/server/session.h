@@ -65,6 +65,9 @@ class Session {
   /// The peer neither sends what it owes nor takes what it is sent: say `timeout` if that is possible.
   virtual void on_stall() = 0;
 
+  /// The daemon is stopping; what is under way may finish.
+  virtual void on_drain() {}
+
   /// The daemon is stopping and waits no longer.
   virtual void on_shutdown() = 0;
 

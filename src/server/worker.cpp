@@ -55,7 +55,8 @@ Worker::Worker(Server& server, std::unique_ptr<Reactor> reactor)
                 .buffers = BufferLender{std::max<std::size_t>(
                     limits::read_ahead, server.settings()->server.max_header + limits::length_size)},
                 .pipes = {},
-                .counters = {}},
+                .counters = {},
+                .file_watcher = FileWatcher{*reactor_}},
       accept_timer_(*reactor_, Callback<void()>::to<&Worker::resume_accepting>(*this)) {}
 
 Worker::~Worker() = default;

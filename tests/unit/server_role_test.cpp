@@ -180,6 +180,40 @@ TEST_CASE("a root that can't be opened is a problem of its role, and all are tol
   CHECK(roles.error()[1].key == "role.two.root");
 }
 
+TEST_CASE("a role's limits reach its store, and a rate has a pacer each way") {
+  std::string base = WholeServer::temporary_directory() + "/ftpd-role-XXXXXX";
+  REQUIRE(::mkdtemp(base.data()) != nullptr);
+  LoadedSettings loaded;
+  loaded.settings.roles["local"].root = base + "/local";
+  RoleSettings& limited = loaded.settings.roles["paced"];
+  limited.root = base + "/paced";
+  limited.durable = false;
+  limited.max_file = 11;
+  limited.quota = 22;
+  limited.rate = 4096;
+  limited.partial_ttl = std::chrono::seconds{33};
+  {
+    const auto roles = open_roles(loaded);
+    REQUIRE(roles.has_value());
+    const Role& local = *roles->at("local");
+    CHECK(local.store->options().max_file == 0);
+    CHECK(local.store->options().quota == 0);
+    CHECK(local.store->options().partial_ttl == std::chrono::hours{24});
+    CHECK(local.receiving == nullptr);
+    CHECK(local.sending == nullptr);
+    const Role& paced = *roles->at("paced");
+    CHECK_FALSE(paced.store->options().durable);
+    CHECK(paced.store->options().max_file == 11);
+    CHECK(paced.store->options().quota == 22);
+    CHECK(paced.store->options().partial_ttl == std::chrono::seconds{33});
+    REQUIRE(paced.receiving != nullptr);
+    REQUIRE(paced.sending != nullptr);
+    CHECK(paced.receiving != paced.sending);
+  }
+  std::error_code ignored;
+  std::filesystem::remove_all(base, ignored);
+}
+
 // --- who is let in
 
 TEST_CASE("as many connections are let in as max_connections says") {
