@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/sys.h"
 #include "client/text.h"
@@ -55,6 +56,12 @@ void Connection::body(UniqueFd file, std::uint64_t size) {
   file_remaining_ = size;
 }
 
+void Connection::break_promise() {
+  // Nothing can follow; what was sent before is answered.
+  file_was_short_ = true;
+  sending_failed();
+}
+
 Outcome<void> Connection::run(Task& task) {
   for (;;) {
     const auto next = take_input(task);
@@ -70,6 +77,8 @@ Outcome<void> Connection::run(Task& task) {
                       conversation_.idle() ? "before the reply" : "in the middle of a reply"));
     }
     if (auto sent = flush(); !sent) return sent;
+    // The end of what was refused has gone out: nothing is left to wait for.
+    if (*supply == Supply::finished && due_ == 0 && drained()) continue;
     if (auto waited = wait(*supply, task.input_fd()); !waited) return waited;
     task.moved(*this);
   }
@@ -91,14 +100,12 @@ Outcome<Next> Connection::take_input(Task& task) {
 }
 
 Outcome<Next> Connection::take_step(Task& task, const Conversation::Outcome& outcome) {
-  const auto go_on = [](const Outcome<void>& done) -> Outcome<Next> {
-    if (!done) return std::unexpected(done.error());
-    return Next::go_on;
-  };
   switch (outcome.step) {
     case Conversation::Step::need_input: return Next::go_on;
-    case Conversation::Step::header: return go_on(task.header(conversation_.header()));
-    case Conversation::Step::body: return go_on(task.body(outcome.bytes));
+    case Conversation::Step::header:
+      if (auto taken = task.header(conversation_.header()); !taken) return std::unexpected(taken.error());
+      return Next::go_on;
+    case Conversation::Step::body: return task.body(outcome.bytes);
     case Conversation::Step::message_end: --due_; return task.end();
     case Conversation::Step::discard_over:
     case Conversation::Step::broken: break;
@@ -111,8 +118,10 @@ Outcome<Next> Connection::take_step(Task& task, const Conversation::Outcome& out
 
 Outcome<Supply> Connection::ask_for_more(Task& task) {
   Supply supply = Supply::queued;
-  while (supply == Supply::queued && can_send_ && !ended_ && out_.size() < enough_queued &&
+  while (supply == Supply::queued && can_send_ && !ended_ && out_.size() - out_sent_ < enough_queued &&
          file_remaining_ == 0) {
+    // Little is left to be moved; flush() leaves what is large where it is.
+    out_.erase(0, std::exchange(out_sent_, 0));
     auto answer = task.supply(*this);
     if (!answer) return answer;
     supply = *answer;
@@ -123,17 +132,19 @@ Outcome<Supply> Connection::ask_for_more(Task& task) {
 }
 
 Outcome<void> Connection::flush() {
-  std::size_t sent = 0;
-  while (can_send_ && sent < out_.size()) {
+  while (can_send_ && out_sent_ < out_.size()) {
     const int flags = MSG_NOSIGNAL | (file_remaining_ > 0 ? MSG_MORE : 0);
-    const ssize_t count = sys::send(socket_.get(), out_.data() + sent, out_.size() - sent, flags);
+    const ssize_t count = sys::send(socket_.get(), out_.data() + out_sent_, out_.size() - out_sent_, flags);
     if (count < 0) {
       if (!would_block(errno)) sending_failed();
       break;
     }
-    sent += static_cast<std::size_t>(count);
+    out_sent_ += static_cast<std::size_t>(count);
   }
-  out_.erase(0, can_send_ ? sent : out_.size());
+  if (out_sent_ == out_.size()) {
+    out_.clear();
+    out_sent_ = 0;
+  }
   if (out_.empty() && file_remaining_ > 0) return flush_file();
   return {};
 }
@@ -149,9 +160,7 @@ Outcome<void> Connection::flush_file() {
       return {};
     }
     if (count <= 0) {
-      // The promise of `data_size` is broken, so nothing can follow; what was sent before is answered.
-      file_was_short_ = true;
-      sending_failed();
+      break_promise();
       return {};
     }
     file_offset_ += static_cast<std::uint64_t>(count);
@@ -166,6 +175,7 @@ Outcome<void> Connection::flush_file() {
 void Connection::sending_failed() {
   can_send_ = false;
   out_.clear();
+  out_sent_ = 0;
   file_.reset();
   file_remaining_ = 0;
 }

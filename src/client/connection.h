@@ -38,7 +38,8 @@ class Task {
 
   /// A frame's header, each of a message: valid during the call.
   [[nodiscard]] virtual Outcome<void> header(const Header& header) = 0;
-  [[nodiscard]] virtual Outcome<void> body(std::string_view bytes) = 0;
+  /// Next::stop interrupts the run, which another run() of the same task goes on with.
+  [[nodiscard]] virtual Outcome<Next> body(std::string_view bytes) = 0;
   /// The reply is complete.
   [[nodiscard]] virtual Outcome<Next> end() = 0;
 
@@ -46,8 +47,8 @@ class Task {
   virtual void moved(const Connection&) {}
 };
 
-/// Owns a connected socket, which it makes non-blocking. After a Failure, or a run that was stopped
-/// while replies or output were outstanding, it is only good for destruction.
+/// Owns a connected socket, which it makes non-blocking. After a Failure, or a run that was stopped at a
+/// reply's end while others or output were outstanding, it is only good for destruction.
 class Connection {
  public:
   /// `name` is how messages call the peer.
@@ -61,17 +62,28 @@ class Connection {
   void body(std::string_view bytes);
   /// The same, `size` bytes from the start of a file. One at a time, with nothing queued behind it.
   void body(UniqueFd file, std::uint64_t size);
+  /// The same, as many bytes as `fill` (char*, std::size_t -> std::size_t) puts where they belong, at most
+  /// `most`.
+  template <class Fill>
+  void body_in_place(std::size_t most, Fill&& fill) {
+    const std::size_t size = out_.size();
+    out_.resize_and_overwrite(size + most,
+                              [&](char* bytes, std::size_t) { return size + fill(bytes + size, most); });
+  }
+  /// The file became shorter than the body announced for it: see file_was_short().
+  void break_promise();
 
   /// Writes what is queued and gives the replies to `task` until it stops or everything is done.
   [[nodiscard]] Outcome<void> run(Task& task);
 
+  static constexpr Duration usual_patience = std::chrono::minutes{5};
   /// How long neither side may move a byte while a reply is due. Zero: for ever.
   void set_patience(Duration patience) { patience_ = patience; }
 
   /// Bytes of the file given to body() that are still to be sent.
   [[nodiscard]] std::uint64_t file_remaining() const { return file_remaining_; }
-  /// The file given to body() was shorter than promised. The run fails with Who::local when all requests
-  /// but this one are answered.
+  /// A file was shorter than promised. The run fails with Who::local when all requests but this one are
+  /// answered.
   [[nodiscard]] bool file_was_short() const { return file_was_short_; }
   /// Everything that was queued is with the kernel.
   [[nodiscard]] bool drained() const { return out_.empty() && file_remaining_ == 0; }
@@ -98,11 +110,12 @@ class Connection {
   HeaderParser parser_;
   Buffer in_;
   std::string out_;
+  std::size_t out_sent_ = 0;  // of out_, from its start
   UniqueFd file_;
   std::uint64_t file_remaining_ = 0;
   std::uint64_t file_offset_ = 0;
   std::uint64_t due_ = 0;
-  Duration patience_ = std::chrono::minutes{5};
+  Duration patience_ = usual_patience;
   bool file_was_short_ = false;
   bool can_send_ = true;
   bool ended_ = false;

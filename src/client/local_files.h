@@ -1,16 +1,16 @@
 // Which files `put` sends, and under which names.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/unique_fd.h"
 #include "client/options.h"
-#include "client/report.h"
+#include "client/outcome.h"
 
 namespace ftpd::client {
 
@@ -24,48 +24,26 @@ namespace ftpd::client {
 /// several or where it ends in '/'; without `to`, the operand's last component.
 [[nodiscard]] std::string remote_name(const Options& options, std::string_view local);
 
+/// An operand of `put`.
 struct LocalFile {
-  std::string local;  // "-": standard input
-  std::string remote;
-  enum class From : std::uint8_t { operand, walk } from = From::operand;
+  std::string local;   // "-": standard input
+  std::string remote;  // empty for what has no last component
+  Parents parents = Parents::expected;
 };
 
-/// Goes through the operands, and with -r through directories, by name. Symbolic links are followed
-/// where they are operands, never below. What can't be read is reported, and the walk goes on.
-class LocalFiles {
- public:
-  LocalFiles(const Options& options, Report& report) : options_(options), report_(report) {}
-
-  [[nodiscard]] std::optional<LocalFile> next();
-  /// Will next() give a file?
-  [[nodiscard]] bool more();
-
- private:
-  struct Level {
-    std::filesystem::path path;
-    std::string remote;
-    std::vector<std::filesystem::directory_entry> entries;  // the next one last
-  };
-  [[nodiscard]] std::optional<LocalFile> search();
-  [[nodiscard]] std::optional<LocalFile> next_operand();
-  [[nodiscard]] std::optional<LocalFile> next_below();
-  void enter(const std::filesystem::path& path, std::string remote);
-
-  const Options& options_;
-  Report& report_;
-  std::optional<LocalFile> ahead_;
-  std::size_t at_ = 0;
-  std::vector<Level> levels_;
-};
-
-/// An open file with what `put` says of it. A size that is not known: a pipe, a device, standard input.
+/// Open, with what `put` says of it. `size` is absent where it is not known: a pipe, a device, standard
+/// input.
 struct OpenFile {
   UniqueFd fd;
   std::optional<std::uint64_t> size;
   unsigned mode = 0644;
   std::optional<double> mtime;
+  struct stat about{};
 };
-[[nodiscard]] Outcome<OpenFile> open_local(const LocalFile& file);
+/// A symbolic link is followed: the user named it. A directory is refused.
+[[nodiscard]] Outcome<OpenFile> open_local(const std::string& local);
+
+[[nodiscard]] bool is_local_directory(const std::string& local);
 
 /// The sum of all sizes, for progress. Says nothing of what can't be read.
 [[nodiscard]] std::uint64_t total_size(const Options& options);

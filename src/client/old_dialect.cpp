@@ -8,6 +8,7 @@
 
 #include "base/sys.h"
 #include "client/local_files.h"
+#include "client/local_tree.h"
 #include "client/request.h"
 #include "client/text.h"
 #include "client/verbs.h"
@@ -98,8 +99,7 @@ class OldPeer {
   std::string name_;
 };
 
-Outcome<void> put_silently(const Session& session, const LocalFile& file) {
-  const auto opened = open_local(file);
+Outcome<void> put_silently(const Session& session, const LocalFile& file, const Outcome<OpenFile>& opened) {
   if (!opened) return std::unexpected(opened.error());
   if (!opened->size) return local_failure("its size is not known, and an old server has to be told");
   auto peer = OldPeer::open(session.options.address);
@@ -124,6 +124,32 @@ Outcome<void> put_silently(const Session& session, const LocalFile& file) {
     session.report.print_result(file.local, std::move(sent).take());
   }
   return {};
+}
+
+/// Next::stop: there is no connection to be had.
+Next put_or_report(const Session& session, const LocalFile& file, const Outcome<OpenFile>& opened) {
+  const auto done = put_silently(session, file, opened);
+  if (done) return Next::go_on;
+  session.report.failed(file.local, done.error());
+  return done.error().who == Failure::Who::connection ? Next::stop : Next::go_on;
+}
+
+/// Each file of a directory. What such a server does with the names is its own affair.
+Next put_tree_silently(const Session& session, const LocalFile& directory) {
+  auto tree = LocalTree::open(directory.local, session.report);
+  if (!tree) {
+    session.report.failed(directory.local, tree.error());
+    return Next::go_on;
+  }
+  while (auto entry = tree->next()) {
+    if (entry->kind != TreeEntry::Kind::file) continue;
+    const LocalFile file{entry->path, joined(directory.remote, entry->name)};
+    OpenFile opened;
+    opened.fd = std::move(entry->fd);
+    opened.size = static_cast<std::uint64_t>(entry->about.st_size);
+    if (put_or_report(session, file, std::move(opened)) == Next::stop) return Next::stop;
+  }
+  return Next::go_on;
 }
 
 std::string command_line(const Options& options) {
@@ -160,12 +186,12 @@ Outcome<std::uint64_t> output_size(OldPeer& peer, OldDialect dialect) {
 }  // namespace
 
 Outcome<void> run_old_put(const Session& session) {
-  LocalFiles files{session.options, session.report};
-  while (const auto file = files.next()) {
-    const auto done = put_silently(session, *file);
-    if (done) continue;
-    session.report.failed(file->local, done.error());
-    if (done.error().who == Failure::Who::connection) return {};
+  for (const std::string& local : session.options.operands) {
+    const LocalFile operand{local, remote_name(session.options, local)};
+    const bool is_tree = session.options.depth == Depth::recursive && is_local_directory(local);
+    const auto sent =
+        is_tree ? put_tree_silently(session, operand) : put_or_report(session, operand, open_local(local));
+    if (sent == Next::stop) return {};
   }
   return {};
 }

@@ -6,7 +6,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <limits>
 
 #include "client/outcome.h"
@@ -30,6 +29,12 @@ constexpr std::array verbs{
     VerbRow{Verb::get, "get", "Fetch a file; LOCAL \"-\" is standard output", "REMOTE [LOCAL]", 1, 2},
     VerbRow{Verb::ls, "ls", "List a directory", "PATH", 0, 1},
     VerbRow{Verb::stat, "stat", "Describe a file or directory", "PATH", 1, 1},
+    VerbRow{Verb::sum, "sum", "Print the digest of a file over there", "PATH", 1, any},
+    VerbRow{Verb::rm, "rm", "Remove files", "PATH", 1, any},
+    VerbRow{Verb::mv, "mv", "Give a file or directory another name", "FROM TO", 2, 2},
+    VerbRow{Verb::mkdir, "mkdir", "Make a directory", "PATH", 1, any},
+    VerbRow{Verb::rmdir, "rmdir", "Remove an empty directory", "PATH", 1, any},
+    VerbRow{Verb::df, "df", "Tell how much room there is", nullptr, 0, 0},
     VerbRow{Verb::exec, "exec", "Run a command; its exit status is ours", "-- ARGV", 0, any},
     VerbRow{Verb::ping, "ping", "Ask for a sign of life", nullptr, 0, 0},
     VerbRow{Verb::hello, "hello", "Ask who the server is and what it offers", nullptr, 0, 0},
@@ -37,7 +42,15 @@ constexpr std::array verbs{
     VerbRow{Verb::raw, "raw", "Standard input to the socket, the socket to standard output", nullptr, 0, 0},
 };
 
-constexpr std::string_view verb_names = "put, get, ls, stat, exec, ping, hello, stats or raw";
+/// "put, get, … or raw".
+std::string verb_names() {
+  std::string out;
+  for (const VerbRow& verb : verbs) {
+    if (!out.empty()) out += &verb == &verbs.back() ? " or " : ", ";
+    out += verb.name;
+  }
+  return out;
+}
 
 const VerbRow& row(Verb verb) { return *std::ranges::find(verbs, verb, &VerbRow::verb); }
 
@@ -46,6 +59,13 @@ struct Parsed {
   bool json = false;
   bool quiet = false;
   bool recursive = false;
+  bool no_verify = false;
+  bool resume = false;
+  bool follow = false;
+  bool md5 = false;
+  bool sha256 = false;
+  bool keep_existing = false;
+  bool parents = false;
   bool full = false;
   bool no_input = false;
   std::string progress = "auto";
@@ -87,6 +107,11 @@ constexpr std::array<std::pair<std::string_view, OldDialect>, 3> dialect_values{
 
 void add_transfer_options(CLI::App& verb, Options& options, Parsed& parsed) {
   verb.add_flag("-r,--recursive", parsed.recursive, "Directories, with all that is in them");
+  verb.add_flag("--resume", parsed.resume, "Go on where a broken transfer stopped, and reconnect by itself");
+  verb.add_flag("--no-verify", parsed.no_verify, "Compare no digests");
+  if (options.verb == Verb::get) {
+    verb.add_flag("--follow", parsed.follow, "Print what is added to it until it is removed, like tail -f");
+  }
   if (options.verb == Verb::put) {
     verb.add_option("--to", parsed.to, "The name over there; of several files: the directory")
         ->option_text("NAME");
@@ -111,6 +136,17 @@ void add_verb_options(CLI::App& verb, Options& options, Parsed& parsed) {
       verb.add_flag("-l", parsed.full, "Type, mode, size and time, too");
       verb.add_flag("-r,--recursive", parsed.recursive, "All that is below");
       break;
+    case Verb::sum:
+      verb.add_flag("--sha256", parsed.sha256, "By SHA-256, which is the default");
+      verb.add_flag("--md5", parsed.md5, "By MD5");
+      break;
+    case Verb::rm:
+      verb.add_flag("-r,--recursive", parsed.recursive, "Directories, with all that is in them");
+      break;
+    case Verb::mv: verb.add_flag("-n,--no-replace", parsed.keep_existing, "Not if TO is there"); break;
+    case Verb::mkdir:
+      verb.add_flag("-p,--parents", parsed.parents, "Missing parents, too; it may be there");
+      break;
     case Verb::exec: add_exec_options(verb, parsed); break;
     case Verb::ping:
       verb.add_option("-c", options.count, "How often")
@@ -118,16 +154,20 @@ void add_verb_options(CLI::App& verb, Options& options, Parsed& parsed) {
           ->check(CLI::Range(1U, 1'000'000U).description(""));
       break;
     case Verb::stat:
+    case Verb::rmdir:
+    case Verb::df:
     case Verb::hello:
     case Verb::stats:
     case Verb::raw: break;
   }
   const VerbRow& own = row(options.verb);
   if (own.operands == nullptr) return;
-  verb.add_option(
-          own.operands[0] == '-' ? "ARGV" : std::string{own.operands, std::strcspn(own.operands, " ")},
-          parsed.operands, "")
-      ->option_text(own.most == any ? "..." : "");
+  const std::string_view operands = own.operands;
+  const std::size_t space = own.verb == Verb::exec ? operands.size() : operands.find(' ');
+  const std::string first{operands.substr(0, space)};
+  const std::string rest{space < operands.size() ? operands.substr(space + 1) : ""};
+  verb.add_option(own.verb == Verb::exec ? "ARGV" : first, parsed.operands, "")
+      ->option_text(own.most == any ? "..." : rest);
 }
 
 void add_global_options(CLI::App& app, Options& options, Parsed& parsed) {
@@ -154,11 +194,43 @@ std::unexpected<EarlyEnd> usage(std::string_view what, const Options& options) {
   return usage(fmt::format("{}: {}", verb, what), verb);
 }
 
+/// What does not go together in put and get.
+std::optional<std::string> transfer_complaint(const Options& options) {
+  const bool streams = std::ranges::count(options.operands, "-") > 0;
+  if (options.growth == Growth::followed) {
+    if (options.form == Form::json) return "--follow prints the file itself: not with --json";
+    if (options.depth == Depth::recursive) return "--follow is for one file: not with -r";
+    if (options.begin == Begin::resume) return "--follow starts at the beginning: not with --resume";
+    if (options.operands.size() > 1 && options.operands[1] != "-") {
+      return "--follow writes to standard output: LOCAL can only be \"-\"";
+    }
+    return std::nullopt;
+  }
+  if (options.begin == Begin::resume) {
+    if (options.depth == Depth::recursive) return "--resume is for files: not with -r";
+    if (options.verify == Verify::none) return "--resume compares digests: not with --no-verify";
+    if (options.dialect != OldDialect::none) return "old servers do not know --resume";
+    if (streams) return "--resume needs files: \"-\" can't be read or written again";
+  }
+  if (options.verb == Verb::put && !options.to && streams) {
+    return "standard input has no name: say --to NAME";
+  }
+  if (options.verb == Verb::get && options.depth == Depth::recursive && streams &&
+      options.operands.back() == "-") {
+    return "a tree can't go to standard output";
+  }
+  return std::nullopt;
+}
+
 /// What the verb's row and the dialect allow.
 std::optional<std::string> complaint(const Options& options) {
   const VerbRow& own = row(options.verb);
   const std::size_t count = options.operands.size();
-  if (count < own.least) return fmt::format("{} is missing", own.operands);
+  if (count < own.least) {
+    std::string_view missing = own.operands;
+    for (std::size_t have = 0; have < count; ++have) missing.remove_prefix(missing.find(' ') + 1);
+    return fmt::format("{} is missing", missing);
+  }
   if (count > own.most)
     return fmt::format("'{}' is one argument too many", printable(options.operands[own.most]));
   if (options.verb == Verb::exec) {
@@ -178,10 +250,23 @@ std::optional<std::string> complaint(const Options& options) {
       if (options.verb != Verb::put) return "--dialect silent is for put";
       break;
   }
-  if (options.verb == Verb::put && !options.to && std::ranges::count(options.operands, "-") > 0) {
-    return "standard input has no name: say --to NAME";
-  }
+  if (options.verb == Verb::put || options.verb == Verb::get) return transfer_complaint(options);
   return std::nullopt;
+}
+
+/// The flags that are one thing or the other.
+void take_flags(Options& options, const Parsed& parsed) {
+  options.form = parsed.json ? Form::json : Form::human;
+  options.talk = parsed.quiet ? Talk::quiet : Talk::normal;
+  options.depth = parsed.recursive ? Depth::recursive : Depth::single;
+  options.verify = parsed.no_verify ? Verify::none : Verify::by_digest;
+  options.begin = parsed.resume ? Begin::resume : Begin::anew;
+  options.growth = parsed.follow ? Growth::followed : Growth::ignored;
+  options.detail = parsed.full ? Detail::full : Detail::names;
+  options.digest = parsed.md5 ? DigestKind::md5 : DigestKind::sha256;
+  options.existing = parsed.keep_existing ? Existing::kept : Existing::replaced;
+  options.parents = parsed.parents ? Parents::made : Parents::expected;
+  options.standard_input = parsed.no_input ? StandardInput::none : StandardInput::forwarded;
 }
 
 std::expected<Options, EarlyEnd> checked(Options options, Parsed& parsed, const CLI::App& verb) {
@@ -189,11 +274,8 @@ std::expected<Options, EarlyEnd> checked(Options options, Parsed& parsed, const 
     const CLI::Option* const found = verb.get_option_no_throw(option);
     return found != nullptr && found->count() > 0;
   };
-  options.form = parsed.json ? Form::json : Form::human;
-  options.talk = parsed.quiet ? Talk::quiet : Talk::normal;
-  options.depth = parsed.recursive ? Depth::recursive : Depth::single;
-  options.detail = parsed.full ? Detail::full : Detail::names;
-  options.standard_input = parsed.no_input ? StandardInput::none : StandardInput::forwarded;
+  take_flags(options, parsed);
+  if (parsed.md5 && parsed.sha256) return usage("either --md5 or --sha256, not both", options);
   options.operands = std::move(parsed.operands);
   const auto progress = one_of(progress_values, parsed.progress);
   if (!progress) return usage("--progress: auto, always or never", options);
@@ -262,12 +344,12 @@ std::expected<Options, EarlyEnd> parse_options(std::vector<std::string> argument
     const bool no_verb = chosen() == apps.end();
     const std::vector<std::string> left = app.remaining();
     if (no_verb && !left.empty() && !left.front().starts_with('-')) {
-      return usage(fmt::format("'{}' is no verb of this version: {}", printable(left.front()), verb_names));
+      return usage(fmt::format("'{}' is no verb of this version: {}", printable(left.front()), verb_names()));
     }
     return usage(what, no_verb ? "" : (*chosen())->get_name());
   }
   if (chosen() == apps.end()) {
-    return usage(fmt::format("which verb? {}", verb_names));
+    return usage(fmt::format("which verb? {}", verb_names()));
   }
   options.verb = verbs[static_cast<std::size_t>(chosen() - apps.begin())].verb;
   for (std::string* text : {&options.address, &parsed.to, &parsed.cwd, &parsed.timeout, &parsed.shell_line}) {

@@ -12,7 +12,23 @@
 
 namespace ftpd::client {
 
-enum class Verb : std::uint8_t { put, get, ls, stat, exec, ping, hello, stats, raw };
+enum class Verb : std::uint8_t {
+  put,
+  get,
+  ls,
+  stat,
+  sum,
+  rm,
+  mv,
+  mkdir,
+  rmdir,
+  df,
+  exec,
+  ping,
+  hello,
+  stats,
+  raw,
+};
 [[nodiscard]] std::string_view name(Verb verb);
 
 /// How an old server is spoken to; `none`: in frames.
@@ -22,6 +38,12 @@ enum class Form : std::uint8_t { human, json };
 enum class Talk : std::uint8_t { normal, quiet };
 enum class Depth : std::uint8_t { single, recursive };
 enum class Detail : std::uint8_t { names, full };
+enum class Verify : std::uint8_t { by_digest, none };
+enum class Begin : std::uint8_t { anew, resume };
+enum class Growth : std::uint8_t { ignored, followed };
+enum class Existing : std::uint8_t { replaced, kept };
+enum class Parents : std::uint8_t { expected, made };
+enum class DigestKind : std::uint8_t { sha256, md5 };
 enum class StandardInput : std::uint8_t { forwarded, none };
 
 struct Options {
@@ -33,10 +55,16 @@ struct Options {
   OldDialect dialect = OldDialect::none;
   std::vector<std::string> operands;  // LOCAL…, REMOTE [LOCAL], PATH, ARGV…; their number is checked
 
-  Depth depth = Depth::single;     // put, get, ls
-  Detail detail = Detail::names;   // ls
-  std::optional<std::string> to;   // put
-  std::optional<std::string> cwd;  // exec, from here on
+  Depth depth = Depth::single;             // put, get, ls, rm
+  Verify verify = Verify::by_digest;       // put, get
+  Begin begin = Begin::anew;               // put, get
+  Growth growth = Growth::ignored;         // get
+  std::optional<std::string> to;           // put
+  Detail detail = Detail::names;           // ls
+  DigestKind digest = DigestKind::sha256;  // sum
+  Existing existing = Existing::replaced;  // mv
+  Parents parents = Parents::expected;     // mkdir
+  std::optional<std::string> cwd;          // exec, from here on
   std::vector<std::pair<std::string, std::string>> environment;
   std::optional<std::chrono::milliseconds> timeout;
   std::optional<std::string> shell_line;

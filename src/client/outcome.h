@@ -13,6 +13,7 @@ namespace ftpd::client {
 inline constexpr int exit_done = 0;
 inline constexpr int exit_refused = 1;
 inline constexpr int exit_usage = 2;
+inline constexpr int exit_interrupted = 130;  // 128 + SIGINT, as a shell has it
 inline constexpr int exit_broken = 255;
 
 /// Why something was not done.

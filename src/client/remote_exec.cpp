@@ -76,11 +76,13 @@ class ExecTask final : public Task {
     return last_header(header);
   }
 
-  Outcome<void> body(std::string_view bytes) override {
+  Outcome<Next> body(std::string_view bytes) override {
     const std::size_t first = std::min<std::uint64_t>(bytes.size(), first_size_);
     first_size_ -= first;
-    if (auto done = output(target_, bytes.substr(0, first)); !done) return done;
-    return output(STDERR_FILENO, bytes.substr(first));
+    auto done = output(target_, bytes.substr(0, first));
+    if (done) done = output(STDERR_FILENO, bytes.substr(first));
+    if (!done) return std::unexpected(done.error());
+    return Next::go_on;
   }
 
   Outcome<Next> end() override {

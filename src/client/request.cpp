@@ -14,6 +14,14 @@ void add_filename(JsonObject& request, std::string_view path) {
   }
 }
 
+void add_to(JsonObject& request, std::string_view path) {
+  if (is_plain_name(path)) {
+    request.add("to", path);
+  } else {
+    request.add("to_base64", base64(path));
+  }
+}
+
 Outcome<Supply> RequestTask::supply(Connection& connection) {
   if (sent_) return Supply::finished;
   sent_ = true;
@@ -30,9 +38,10 @@ Outcome<void> RequestTask::header(const Header& header) {
   return {};
 }
 
-Outcome<void> RequestTask::body(std::string_view bytes) {
-  if (refused()) return {};
-  return piece(bytes);
+Outcome<Next> RequestTask::body(std::string_view bytes) {
+  if (refused()) return Next::go_on;
+  if (auto taken = piece(bytes); !taken) return std::unexpected(taken.error());
+  return Next::go_on;
 }
 
 Outcome<Next> RequestTask::end() {

@@ -12,6 +12,8 @@ namespace ftpd::client {
 
 /// Adds a path to a request: `filename`, or `filename_base64` where it is not plain UTF-8.
 void add_filename(JsonObject& request, std::string_view path);
+/// The same for where `mv` goes: `to`, or `to_base64`.
+void add_to(JsonObject& request, std::string_view path);
 
 /// Sends `request` and takes its reply; a refusal goes to the report, anything else to the derived class.
 class RequestTask : public Task {
@@ -21,7 +23,7 @@ class RequestTask : public Task {
 
   [[nodiscard]] Outcome<Supply> supply(Connection& connection) final;
   [[nodiscard]] Outcome<void> header(const Header& header) final;
-  [[nodiscard]] Outcome<void> body(std::string_view bytes) final;
+  [[nodiscard]] Outcome<Next> body(std::string_view bytes) final;
   [[nodiscard]] Outcome<Next> end() final;
 
   [[nodiscard]] const std::string& refused_code() const { return refused_code_; }

@@ -11,14 +11,22 @@ Outcome<int> without_status(Outcome<void> done) {
   return exit_done;
 }
 
-/// The exit status of a command that ran; else 0, and what went wrong is in the report.
+/// The exit status of a command that ran, or that says more than the report; else 0.
 Outcome<int> run_verb(const Session& session) {
   const bool frames = session.options.dialect == OldDialect::none;
   switch (session.options.verb) {
     case Verb::put: return without_status(frames ? run_put(session) : run_old_put(session));
-    case Verb::get: return without_status(run_get(session));
+    case Verb::get:
+      return session.options.growth == Growth::followed ? run_follow(session)
+                                                        : without_status(run_get(session));
     case Verb::ls: return without_status(run_ls(session));
     case Verb::stat: return without_status(run_stat(session));
+    case Verb::sum: return without_status(run_sum(session));
+    case Verb::rm: return without_status(run_rm(session));
+    case Verb::mv: return without_status(run_mv(session));
+    case Verb::mkdir: return without_status(run_mkdir(session));
+    case Verb::rmdir: return without_status(run_rmdir(session));
+    case Verb::df: return without_status(run_df(session));
     case Verb::exec: return frames ? run_exec(session) : without_status(run_old_exec(session));
     case Verb::ping: return without_status(run_ping(session));
     case Verb::hello: return without_status(run_hello(session));

@@ -1,15 +1,10 @@
-// The verb put: files to the server, many on one connection, replies taken as they come.
-#include <unistd.h>
-
+// The verb put: files and trees to the server, many on one connection, replies taken as they come.
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <deque>
 
-#include "base/sys.h"
 #include "client/local_files.h"
+#include "client/outgoing.h"
 #include "client/refusal.h"
-#include "client/request.h"
 #include "client/verbs.h"
 
 namespace ftpd::client {
@@ -17,182 +12,165 @@ namespace {
 
 constexpr std::size_t most_in_flight = 64;
 
-// A small file travels in one write with its header and its neighbours.
-constexpr std::uint64_t small_file = 32U * 1024;
-
 // What is left of a refused file and still worth sending, to keep the connection.
 constexpr std::uint64_t cheap_to_finish = 1U << 20U;
 
+/// Goes through the operands. It outlives the connections that a refusal may cost.
+class Operands {
+ public:
+  explicit Operands(const Session& session) : session_(session) {}
+
+  /// Will next() give something? What can't be sent is reported.
+  [[nodiscard]] bool more() {
+    while (!ahead_ && at_ < session_.options.operands.size()) {
+      const std::string& local = session_.options.operands[at_++];
+      auto made = open({local, remote_name(session_.options, local), parents()});
+      if (made) {
+        ahead_ = std::move(*made);
+      } else {
+        session_.report.failed(local, made.error());
+      }
+    }
+    return ahead_ != nullptr;
+  }
+  [[nodiscard]] std::shared_ptr<Outgoing> next() { return more() ? std::move(ahead_) : nullptr; }
+
+ private:
+  /// A tree makes the directories above it, so what travels with it may rely on them.
+  [[nodiscard]] Parents parents() const {
+    return session_.options.depth == Depth::recursive ? Parents::made : Parents::expected;
+  }
+
+  Outcome<std::unique_ptr<Outgoing>> open(const LocalFile& file) {
+    const Options& options = session_.options;
+    if (options.depth == Depth::recursive && is_local_directory(file.local)) {
+      return send_tree(options, file, session_.report);
+    }
+    auto opened = open_local(file.local);
+    if (!opened) return std::unexpected(opened.error());
+    return send_file(options, file, std::move(*opened));
+  }
+
+  const Session& session_;
+  std::size_t at_ = 0;
+  std::shared_ptr<Outgoing> ahead_;
+};
+
 class PutTask final : public Task {
  public:
-  PutTask(const Session& session, LocalFiles& files, std::uint64_t done)
-      : session_(session), files_(files), done_(done) {}
+  PutTask(const Session& session, Operands& operands, std::uint64_t done)
+      : session_(session), operands_(operands), done_(done) {}
 
   Outcome<Supply> supply(Connection& connection) override {
     connection_ = &connection;
-    account();
-    if (stream_) return feed();
+    if (feeding_) {
+      const auto fed = feeding_->feed(connection);
+      if (!fed || *fed != Supply::finished) return fed;
+      done_ += feeding_->taken(connection);
+      feeding_.reset();
+    }
     if (in_flight_.size() >= most_in_flight) return Supply::replies;
-    const auto file = files_.next();
-    if (!file) return Supply::finished;
-    auto opened = open_local(*file);
-    if (!opened) {
-      session_.report.failed(file->local, opened.error());
-    } else if (auto begun = begin(*file, std::move(*opened)); !begun) {
-      session_.report.failed(file->local, begun.error());
+    auto next = operands_.next();
+    if (!next) return Supply::finished;
+    session_.progress.set_name(next->subject());
+    if (auto begun = next->begin(connection); !begun) {
+      session_.report.failed(next->subject(), begun.error());
+    } else {
+      in_flight_.push_back(next);
+      feeding_ = std::move(next);
     }
     return Supply::queued;
   }
-  int input_fd() const override { return stream_.get(); }
+  int input_fd() const override { return feeding_ ? feeding_->input_fd() : -1; }
 
   Outcome<void> header(const Header& header) override {
     auto refusal = Refusal::from(header);
     if (!refusal) return std::unexpected(refusal.error());
     refusal_ = std::move(*refusal);
+    confirmed_ = refusal_ ? Outcome<void>{} : in_flight_.front()->confirm(header);
     reply_ = session_.report.json() ? simdjson::minify(header.object()) : std::string{};
     return {};
   }
-  Outcome<void> body(std::string_view) override { return {}; }
+  Outcome<Next> body(std::string_view) override { return Next::go_on; }
 
   Outcome<Next> end() override {
-    const bool lost = !connection_->can_send();
-    const bool unfinished = in_flight_.size() == 1 && (stream_ || lost || connection_->file_remaining() > 0);
-    const std::string local = std::move(in_flight_.front());
+    const auto sent = std::move(in_flight_.front());
     in_flight_.pop_front();
-    if (!refusal_) {
-      if (unfinished && !lost) return connection_failure("put " + local + ": answered before it was sent");
-      if (session_.report.json()) session_.report.print_result(local, reply_);
+    const bool lost = !connection_->can_send() && in_flight_.empty();
+    const auto left = sent->left(*connection_);
+    const bool unfinished = lost || (feeding_ == sent && left != 0U);
+    if (sent->trouble()) {
+      session_.report.failed(sent->subject(), *sent->trouble());
+    } else if (refusal_) {
+      session_.report.failed(sent->subject(), refusal_->failure(), reply_);
+    } else {
+      if (unfinished && !lost) {
+        return connection_failure("put " + sent->subject() + ": answered before it was sent");
+      }
+      accept(*sent);
       return Next::go_on;
     }
-    session_.report.failed(local, refusal_->failure(), reply_);
     // The server discards the rest of the body, as long as it is not too much; a stream may never end.
-    stopped_ = unfinished && (stream_ || lost || connection_->file_remaining() > cheap_to_finish);
-    return stopped_ ? Next::stop : Next::go_on;
+    const bool stop = unfinished && (lost || left.value_or(limits::max_size) > cheap_to_finish);
+    return stop ? Next::stop : Next::go_on;
   }
 
-  void moved(const Connection&) override {
-    account();
-    session_.progress.update(done_);
+  void moved(const Connection& connection) override {
+    session_.progress.update(done_ + (feeding_ ? feeding_->taken(connection) : 0));
   }
 
-  /// A refused file was not sent to its end: the rest needs another connection.
-  [[nodiscard]] bool stopped() const { return stopped_; }
-  /// The file that the connection was lost over, empty if none.
-  [[nodiscard]] std::string current() const {
-    return in_flight_.empty() ? std::string{} : in_flight_.front();
+  /// The operand that the connection was lost over, if any.
+  [[nodiscard]] const Outgoing* current() const {
+    return in_flight_.empty() ? nullptr : in_flight_.front().get();
   }
   [[nodiscard]] std::uint64_t done() const { return done_; }
 
  private:
-  [[nodiscard]] JsonObject request_for(const LocalFile& file, const OpenFile& opened) const {
-    JsonObject request;
-    request.add("cmd", "put");
-    add_filename(request, file.remote);
-    request.add("mode", opened.mode);
-    if (opened.mtime) request.add("mtime", *opened.mtime);
-    if (session_.options.depth == Depth::recursive) request.add("parents", true);
-    return request;
-  }
-
-  Outcome<void> begin(const LocalFile& file, OpenFile opened) {
-    JsonObject request = request_for(file, opened);
-    session_.progress.set_name(file.local);
-    if (!opened.size) {
-      request.add("more", true).add("data_size", 0);
-      stream_ = std::move(opened.fd);
-    } else if (*opened.size <= small_file) {
-      return begin_small(file, std::move(request), opened);
-    } else {
-      request.add("data_size", *opened.size);
-      connection_->body(std::move(opened.fd), *opened.size);
-      file_left_ = *opened.size;
+  void accept(const Outgoing& sent) {
+    if (!confirmed_) {
+      session_.report.failed(sent.subject(), confirmed_.error());
+    } else if (session_.report.json()) {
+      session_.report.print_result(sent.subject(), reply_);
     }
-    connection_->request(std::move(request).take());
-    in_flight_.push_back(file.local);
-    return {};
-  }
-
-  Outcome<void> begin_small(const LocalFile& file, JsonObject request, const OpenFile& opened) {
-    std::array<char, small_file> bytes;
-    std::size_t size = 0;
-    while (size < *opened.size) {
-      const ssize_t count = sys::read(opened.fd.get(), bytes.data() + size, *opened.size - size);
-      if (count < 0) return system_failure(errno, "reading the file");
-      if (count == 0) break;  // it became shorter: then that is the file
-      size += static_cast<std::size_t>(count);
-    }
-    request.add("data_size", std::uint64_t{size});
-    connection_->request(std::move(request).take());
-    connection_->body({bytes.data(), size});
-    in_flight_.push_back(file.local);
-    done_ += size;
-    return {};
-  }
-
-  /// One piece of a stream whose size is not known, if there is one now.
-  Outcome<Supply> feed() {
-    pollfd watched{stream_.get(), POLLIN, 0};
-    if (sys::poll(&watched, 1, 0) < 0) return system_failure(errno, "poll");
-    if (watched.revents == 0) return Supply::waiting;
-    std::array<char, 64U * 1024> piece;
-    const ssize_t count = sys::read(stream_.get(), piece.data(), piece.size());
-    if (count < 0 && errno == EAGAIN) return Supply::waiting;
-    if (count <= 0) {
-      if (count < 0) {
-        session_.report.failed(in_flight_.back(), system_failure(errno, "reading it").error());
-        connection_->frame(R"({"abort":true,"data_size":0})");
-      } else {
-        connection_->frame(R"({"data_size":0})");
-      }
-      stream_.reset();
-      return Supply::queued;
-    }
-    JsonObject frame;
-    frame.add("more", true).add("data_size", std::int64_t{count});
-    connection_->frame(std::move(frame).take());
-    connection_->body({piece.data(), static_cast<std::size_t>(count)});
-    done_ += static_cast<std::uint64_t>(count);
-    return Supply::queued;
-  }
-
-  /// What of a large file went out since the last time.
-  void account() {
-    const std::uint64_t left = connection_->file_remaining();
-    done_ += file_left_ - std::min(left, file_left_);
-    file_left_ = left;
   }
 
   const Session& session_;
-  LocalFiles& files_;
+  Operands& operands_;
   Connection* connection_ = nullptr;
-  UniqueFd stream_;
-  std::deque<std::string> in_flight_;  // local names, oldest first
+  std::deque<std::shared_ptr<Outgoing>> in_flight_;  // oldest first
+  std::shared_ptr<Outgoing> feeding_;                // whose last frame is not queued yet; the youngest
   std::optional<Refusal> refusal_;
+  Outcome<void> confirmed_;
   std::string reply_;
   std::uint64_t done_;
-  std::uint64_t file_left_ = 0;
-  bool stopped_ = false;
 };
+
+/// What broke the connection, told about the operand that it broke over.
+void report_broken(const Session& session, const PutTask& task, const Failure& failure) {
+  const Outgoing* const current = task.current();
+  const bool ours = current != nullptr && current->trouble();
+  session.report.failed(current != nullptr ? current->subject() : "", ours ? *current->trouble() : failure);
+}
 
 }  // namespace
 
 Outcome<void> run_put(const Session& session) {
+  if (session.options.begin == Begin::resume) return run_resumed_put(session);
   if (session.progress.on()) {
     const bool streams = std::ranges::count(session.options.operands, "-") > 0;
     if (!streams) session.progress.set_total(total_size(session.options));
   }
-  LocalFiles files{session.options, session.report};
+  Operands operands{session};
   std::uint64_t bytes = 0;
-  while (files.more()) {
+  while (operands.more()) {
     auto connection = connect(session);
     if (!connection) return std::unexpected(connection.error());
-    PutTask task{session, files, bytes};
+    PutTask task{session, operands, bytes};
     const auto done = (*connection)->run(task);
     bytes = task.done();
     if (done) continue;
-    const bool only_this_file = (*connection)->file_was_short();
-    session.report.failed(task.current(), done.error());
-    if (!only_this_file) return {};
+    report_broken(session, task, done.error());
+    if (!(*connection)->file_was_short()) return {};
   }
   session.progress.update(bytes);
   session.progress.finish();

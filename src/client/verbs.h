@@ -27,10 +27,23 @@ struct Session {
 [[nodiscard]] Outcome<void> run_get(const Session& session);
 [[nodiscard]] Outcome<void> run_ls(const Session& session);
 [[nodiscard]] Outcome<void> run_stat(const Session& session);
+[[nodiscard]] Outcome<void> run_sum(const Session& session);
+[[nodiscard]] Outcome<void> run_rm(const Session& session);
+[[nodiscard]] Outcome<void> run_mv(const Session& session);
+[[nodiscard]] Outcome<void> run_mkdir(const Session& session);
+[[nodiscard]] Outcome<void> run_rmdir(const Session& session);
+[[nodiscard]] Outcome<void> run_df(const Session& session);
 [[nodiscard]] Outcome<void> run_ping(const Session& session);
 [[nodiscard]] Outcome<void> run_hello(const Session& session);
 [[nodiscard]] Outcome<void> run_stats(const Session& session);
 [[nodiscard]] Outcome<void> run_raw(const Session& session);
+// put and get where --resume says so.
+[[nodiscard]] Outcome<void> run_resumed_put(const Session& session);
+[[nodiscard]] Outcome<void> run_resumed_get(const Session& session);
+/// get -r.
+[[nodiscard]] Outcome<void> run_get_tree(const Session& session);
+/// get --follow; exit_interrupted where the user ended it.
+[[nodiscard]] Outcome<int> run_follow(const Session& session);
 /// The command's exit status where it ran.
 [[nodiscard]] Outcome<int> run_exec(const Session& session);
 

@@ -38,9 +38,9 @@ class Recorder final : public Task {
     log += header.has("error") ? "E" : "H";
     return {};
   }
-  Outcome<void> body(std::string_view bytes) override {
+  Outcome<Next> body(std::string_view bytes) override {
     log += bytes;
-    return {};
+    return stop_at_body ? Next::stop : Next::go_on;
   }
   Outcome<Next> end() override {
     log += ";";
@@ -48,6 +48,7 @@ class Recorder final : public Task {
   }
   std::string log;
   bool stop_at_end = false;
+  bool stop_at_body = false;
 
  private:
   unsigned left_;
@@ -118,6 +119,48 @@ TEST_CASE("a peer that does not speak frames is told apart") {
   REQUIRE_FALSE(done);
   CHECK(done.error().who == Failure::Who::connection);
   CHECK(done.error().text.find("no ftpd") != std::string::npos);
+}
+
+TEST_CASE("a body is taken piece by piece: a run that stops in it is gone on with") {
+  Pair pair;
+  Connection connection{std::move(pair.ours), "peer"};
+  Recorder task{1};
+  task.stop_at_body = true;
+  pair.say(frame(R"({"ok":true,"more":true,"data_size":3})", "abc"));
+  REQUIRE(connection.run(task));
+  CHECK(task.log == "Habc");
+  pair.say(frame(R"({"ok":true,"more":true,"data_size":2})", "de") + frame(R"({"ok":true,"data_size":0})"));
+  REQUIRE(connection.run(task));
+  CHECK(task.log == "HabcHde");
+  REQUIRE(connection.run(task));
+  CHECK(task.log == "HabcHdeH;");
+}
+
+TEST_CASE("bytes of a body may be put where they belong") {
+  Pair pair;
+  Connection connection{std::move(pair.ours), "peer"};
+  connection.request(R"({"cmd":"put"})");
+  connection.body("ab");
+  connection.body_in_place(100, [](char* bytes, std::size_t most) {
+    CHECK(most == 100);
+    bytes[0] = 'c';
+    return std::size_t{1};
+  });
+  connection.body("d");
+  pair.say(frame(R"({"ok":true,"data_size":0})"));
+  Recorder task{0};
+  task.stop_at_end = true;
+  // Everything is written before the reply is waited for.
+  REQUIRE(connection.run(task));
+  connection.request(R"({"cmd":"x"})");
+  pair.say(frame(R"({"ok":true,"data_size":0})"));
+  task.stop_at_end = false;
+  REQUIRE(connection.run(task));
+  char got[100];
+  const ssize_t count = ::recv(pair.theirs.get(), got, sizeof got, MSG_DONTWAIT);
+  REQUIRE(count > 0);
+  CHECK(std::string{got, static_cast<std::size_t>(count)} ==
+        frame(R"({"cmd":"put"})", "abcd") + frame(R"({"cmd":"x"})"));
 }
 
 TEST_CASE("a silent peer tries our patience") {

@@ -6,7 +6,10 @@
 #include <fstream>
 
 #include "base/sys.h"
+#include "client/digest.h"
 #include "client/local_files.h"
+#include "client/local_tree.h"
+#include "client/part_file.h"
 #include "client/target.h"
 
 using namespace ftpd;
@@ -76,24 +79,51 @@ TEST_CASE("the name over there") {
   CHECK(remote_name(put_options({"."}), ".") == "");
 }
 
-TEST_CASE("a walk gives regular files by name, follows no link, and reports what is missing") {
+TEST_CASE(
+    "a walk gives directories and regular files by name, follows no link, and reports what it can't read") {
   const TemporaryDirectory directory;
   directory.make("t/b/2", "x");
-  directory.make("t/b/1", "x");
+  directory.make("t/b/1", "xy");
   directory.make("t/a", "x");
+  directory.make("t/B", "");
   fs::create_directory(directory.path / "t/empty");
   fs::create_directory_symlink("/", directory.path / "t/link");
-  const std::string top = (directory.path / "t").native();
-  Options options = put_options({top, (directory.path / "none").native()});
-  options.depth = Depth::recursive;
+  fs::create_directory_symlink("t", directory.path / "top");
+  REQUIRE(::mkfifo((directory.path / "t/fifo").c_str(), 0600) == 0);
+  const Options options = put_options({(directory.path / "t").native()});
   Progress progress{options};
   Report report{options, progress};
-  LocalFiles files{options, report};
-  std::vector<std::string> names;
-  while (files.more()) names.push_back(files.next()->remote);
-  CHECK(names == std::vector<std::string>{"t/a", "t/b/1", "t/b/2"});
-  CHECK(report.status() == exit_refused);
-  CHECK(total_size(options) == 3);
+  const auto walk = [&](const char* top) {
+    auto tree = LocalTree::open((directory.path / top).native(), report);
+    REQUIRE(tree);
+    std::vector<std::string> names;
+    while (auto entry = tree->next()) {
+      const bool is_file = entry->kind == TreeEntry::Kind::file;
+      CHECK(is_file == static_cast<bool>(entry->fd));
+      CHECK(entry->path == (directory.path / top / entry->name).native());
+      names.push_back(entry->name + (is_file ? "" : "/"));
+    }
+    return names;
+  };
+  const std::vector<std::string> all{"B", "a", "b/", "b/1", "b/2", "empty/"};
+  CHECK(walk("t") == all);
+  CHECK(walk("top") == all);
+  CHECK(report.status() == exit_done);
+  SUBCASE("a file that can't be opened") {
+    static int opens;
+    opens = 0;
+    sys::set_fault_hook(
+        [](const char* call) { return std::string_view{call} == "openat2" && ++opens == 2 ? EACCES : 0; });
+    const auto names = walk("t");
+    sys::set_fault_hook(nullptr);
+    CHECK(names == std::vector<std::string>{"a", "b/", "b/1", "b/2", "empty/"});
+    CHECK(report.status() == exit_refused);
+  }
+  CHECK_FALSE(LocalTree::open((directory.path / "none").native(), report));
+  CHECK_FALSE(LocalTree::open((directory.path / "t/a").native(), report));
+  Options recursive = options;
+  recursive.depth = Depth::recursive;
+  CHECK(total_size(recursive) == 4);
 }
 
 TEST_CASE("a file appears whole or not at all") {
@@ -105,7 +135,7 @@ TEST_CASE("a file appears whole or not at all") {
     REQUIRE(file);
     REQUIRE((*file)->write("hello"));
     CHECK_FALSE(fs::exists(directory.path / "f"));
-    REQUIRE((*file)->commit(04640, 1577934245.5));
+    REQUIRE((*file)->commit({04640, to_timespec(1577934245.5)}));
     CHECK(directory.content("f") == "hello");
     struct stat about{};
     REQUIRE(sys::fstatat((*open)->get(), "f", about, 0) == 0);
@@ -119,7 +149,7 @@ TEST_CASE("a file appears whole or not at all") {
     REQUIRE(file);
     REQUIRE((*file)->write("new"));
     CHECK(directory.content("f") == "old");
-    REQUIRE((*file)->commit({}, {}));
+    REQUIRE((*file)->commit({}));
     CHECK(directory.content("f") == "new");
   }
   SUBCASE("given up") {
@@ -139,7 +169,7 @@ TEST_CASE("a file appears whole or not at all") {
     sys::set_fault_hook(nullptr);
     REQUIRE(file);
     REQUIRE((*file)->write("y"));
-    REQUIRE((*file)->commit({}, {}));
+    REQUIRE((*file)->commit({}));
     CHECK(directory.content("f") == "y");
     CHECK(directory.entries() == 1);
   }
@@ -159,18 +189,114 @@ TEST_CASE("a tree is filled below its root only") {
   const TemporaryDirectory directory, outside;
   const auto open = open_directory(directory.path.native());
   REQUIRE(open);
-  TargetTree tree{*open};
+  auto ground = TargetTree::Ground::shared;
+  SUBCASE("shared") {}
+  SUBCASE("fresh") { ground = TargetTree::Ground::fresh; }
+  TargetTree tree{*open, ground};
   auto file = tree.file("a/b/f");
   REQUIRE(file);
-  REQUIRE((*file)->commit({}, {}));
+  REQUIRE((*file)->commit({}));
   CHECK(fs::exists(directory.path / "a/b/f"));
-  REQUIRE(tree.directory("empty/dir"));
+  REQUIRE(tree.directory("empty/dir", {}));
   CHECK(fs::is_directory(directory.path / "empty/dir"));
   fs::create_directory_symlink(outside.path, directory.path / "link");
   CHECK_FALSE(tree.file("link/f"));
-  CHECK_FALSE(tree.directory("link/d"));
+  CHECK_FALSE(tree.directory("link/d", {}));
+  CHECK_FALSE(tree.directory("link", {}));
   CHECK_FALSE(tree.file("../f"));
   CHECK_FALSE(tree.file("/etc/f"));
-  CHECK_FALSE(tree.directory(".."));
+  CHECK_FALSE(tree.directory("..", {}));
   CHECK(outside.entries() == 0);
+}
+
+TEST_CASE("directories get their modes and times when nothing more comes") {
+  const TemporaryDirectory directory;
+  const auto open = open_directory(directory.path.native());
+  REQUIRE(open);
+  TargetTree tree{*open, TargetTree::Ground::fresh};
+  REQUIRE(tree.directory("", {0711, timespec{1000, 5}}));
+  REQUIRE(tree.directory("d", {0555, timespec{2000, 123456789}}));
+  REQUIRE(tree.directory("d/e", {0500, timespec{3000, 0}}));
+  REQUIRE(tree.file("d/e/f"));
+  REQUIRE(tree.finish());
+  const auto about = [&](const char* name) {
+    struct stat status{};
+    REQUIRE(sys::fstatat((*open)->get(), name, status, 0) == 0);
+    return status;
+  };
+  CHECK((about("d").st_mode & 07777) == 0555);
+  CHECK(about("d").st_mtim.tv_sec == 2000);
+  CHECK(about("d").st_mtim.tv_nsec == 123456789);
+  CHECK((about("d/e").st_mode & 07777) == 0500);
+  CHECK((about(".").st_mode & 07777) == 0711);
+  CHECK(about(".").st_mtim.tv_sec == 1000);
+  for (const char* name : {"d", "d/e"}) fs::permissions(directory.path / name, fs::perms::owner_all);
+}
+
+TEST_CASE("a fresh directory appears when it is committed, or is gone") {
+  const TemporaryDirectory directory;
+  const std::string path = (directory.path / "new").native();
+  {
+    auto fresh = FreshDirectory::make(path);
+    REQUIRE(fresh);
+    TargetTree tree{fresh->open(), TargetTree::Ground::fresh};
+    auto file = tree.file("a/f");
+    REQUIRE(file);
+    REQUIRE((*file)->write("x"));
+    CHECK_FALSE(fs::exists(path));
+    SUBCASE("committed") {
+      REQUIRE(fresh->commit());
+      CHECK(directory.content("new/a/f") == "x");
+    }
+    SUBCASE("given up") {}
+    SUBCASE("in the way of something") {
+      directory.make("new", "mine");
+      CHECK_FALSE(fresh->commit());
+    }
+  }
+  CHECK(directory.entries() == (fs::exists(path) ? 1 : 0));
+  if (fs::is_regular_file(path)) CHECK(directory.content("new") == "mine");
+}
+
+TEST_CASE("what has arrived is kept beside the target until it is whole") {
+  const TemporaryDirectory directory;
+  const std::string path = (directory.path / "f").native();
+  directory.make("f", "old");
+  {
+    auto part = PartFile::open(path);
+    REQUIRE(part);
+    CHECK(part->size() == 0);
+    CHECK_MESSAGE(!PartFile::open(path), "two at once");
+  }
+  CHECK_MESSAGE(directory.entries() == 1, "an empty part does not stay");
+  {
+    auto part = PartFile::open(path);
+    REQUIRE(part);
+    REQUIRE(part->append("abc"));
+  }
+  CHECK(directory.content(".f.ftpc-part") == "abc");
+  auto part = PartFile::open(path);
+  REQUIRE(part);
+  CHECK(part->size() == 3);
+  REQUIRE(part->append("de"));
+  CHECK(part->digest() == sha256_hex("abcde"));
+  SUBCASE("committed") {
+    REQUIRE(part->commit({0600, to_timespec(7)}));
+    CHECK(directory.content("f") == "abcde");
+    CHECK(directory.entries() == 1);
+  }
+  SUBCASE("begun anew") {
+    REQUIRE(part->start_anew());
+    CHECK(part->digest() == sha256_hex(""));
+    REQUIRE(part->append("x"));
+    CHECK(directory.content(".f.ftpc-part") == "x");
+    CHECK(directory.content("f") == "old");
+  }
+}
+
+TEST_CASE("a part's name fits, however long the file's is") {
+  CHECK(part_name("a") == ".a.ftpc-part");
+  CHECK(part_name(std::string(244, 'a')).size() == 255);
+  CHECK(part_name(std::string(245, 'a')).size() == 1 + 32 + 10);
+  CHECK(part_name(std::string(245, 'a')) != part_name(std::string(245, 'b')));
 }

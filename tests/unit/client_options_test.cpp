@@ -88,12 +88,55 @@ TEST_CASE("what makes no sense is a usage error that says why") {
   refused({"--dialect", "json", "exec", "--cwd", "x", "--", "id"}, "--cwd");
 }
 
+TEST_CASE("the options of transfers") {
+  const Options plain = parsed({"put", "a"});
+  CHECK(plain.verify == Verify::by_digest);
+  CHECK(plain.begin == Begin::anew);
+  CHECK(parsed({"put", "--no-verify", "-r", "a", "b"}).verify == Verify::none);
+  CHECK(parsed({"put", "--resume", "a", "b"}).begin == Begin::resume);
+  CHECK(parsed({"get", "--resume", "a"}).begin == Begin::resume);
+  CHECK(parsed({"get", "--follow", "a"}).growth == Growth::followed);
+  CHECK(parsed({"get", "--follow", "a", "-"}).growth == Growth::followed);
+}
+
+TEST_CASE("options of transfers that do not go together") {
+  refused({"put", "--resume", "-r", "x"}, "-r");
+  refused({"get", "--resume", "-r", "x"}, "-r");
+  refused({"put", "--resume", "--no-verify", "x"}, "--no-verify");
+  refused({"put", "--resume", "--to", "x", "-"}, "\"-\"");
+  refused({"get", "--resume", "x", "-"}, "\"-\"");
+  refused({"get", "-r", "x", "-"}, "standard output");
+  refused({"get", "--follow", "x", "local"}, "standard output");
+  refused({"get", "--follow", "--json", "x"}, "--json");
+  refused({"get", "--follow", "-r", "x"}, "-r");
+  refused({"get", "--follow", "--resume", "x"}, "--resume");
+  refused({"put", "--follow", "x"}, "--follow");
+  refused({"--dialect", "silent", "put", "--resume", "x"}, "--resume");
+}
+
+TEST_CASE("the verbs that act on names") {
+  CHECK(parsed({"sum", "a"}).digest == DigestKind::sha256);
+  CHECK(parsed({"sum", "--sha256", "a"}).digest == DigestKind::sha256);
+  CHECK(parsed({"sum", "--md5", "a", "b"}).digest == DigestKind::md5);
+  CHECK(parsed({"rm", "-r", "a", "b"}).depth == Depth::recursive);
+  CHECK(parsed({"mv", "a", "b"}).existing == Existing::replaced);
+  CHECK(parsed({"mv", "-n", "a", "b"}).existing == Existing::kept);
+  CHECK(parsed({"mkdir", "-p", "a"}).parents == Parents::made);
+  CHECK(parsed({"rmdir", "a"}).verb == Verb::rmdir);
+  CHECK(parsed({"df"}).verb == Verb::df);
+  refused({"sum", "--md5", "--sha256", "a"}, "not both");
+  refused({"sum"}, "PATH");
+  refused({"rm"}, "PATH");
+  refused({"mv"}, "FROM TO is missing");
+  refused({"mv", "a"}, ": TO is missing");
+  refused({"mv", "a", "b", "c"}, "'c'");
+  refused({"mkdir"}, "PATH");
+  refused({"df", "x"}, "x");
+}
+
 TEST_CASE("verbs and options that this version has not are usage errors") {
-  refused({"rm", "x"}, "rm");
   refused({"shell"}, "shell");
   refused({"--tls", "ping"}, "--tls");
-  refused({"put", "--resume", "x"}, "--resume");
-  refused({"get", "--follow", "x"}, "--follow");
 }
 
 TEST_CASE("help and version end with status 0") {
