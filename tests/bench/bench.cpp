@@ -128,8 +128,25 @@ std::filesystem::path find_program(std::string_view program) {
   return {};
 }
 
+// --- files
+// ------------------------------------------------------------------------------------------------
+
+std::filesystem::path fresh_directory(const std::filesystem::path& parent) {
+  static int number = 0;
+  auto path = parent / fmt::format("new-{}", ++number);
+  if (!std::filesystem::create_directory(path)) throw Broken(fmt::format("{} exists", path.string()));
+  return path;
+}
+
 // --- figures
 // ------------------------------------------------------------------------------------------------
+
+Scale Scale::on_disk() const {
+  Scale scale = *this;
+  scale.rounds = std::min(rounds, 3);
+  scale.budget = 4 * budget;
+  return scale;
+}
 
 std::vector<Sample> interleave(const Scale& scale, const std::function<double()>& ours,
                                const std::function<double()>& peer) {

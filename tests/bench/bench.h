@@ -74,6 +74,13 @@ class Process {
 /// The path of `program` in PATH, or an empty one.
 [[nodiscard]] std::filesystem::path find_program(std::string_view program);
 
+// --- files
+// ------------------------------------------------------------------------------------------------
+
+/// A directory below `parent` with a name that was never used before: on a disk, files are slow to make for a
+/// while where many were removed.
+std::filesystem::path fresh_directory(const std::filesystem::path& parent);
+
 // --- sockets
 // ------------------------------------------------------------------------------------------------
 
@@ -121,6 +128,12 @@ struct Scale {
   milliseconds load_window;  ///< of one measurement of latency
   int load_rounds;
   int idle_connections;
+  std::size_t small_files;
+  std::uint64_t digest_bytes;  ///< of an upload whose digest is checked
+  std::uint64_t disk_bytes;    ///< that the load on a disk may write in all
+
+  /// For measurements that wait for a disk: few rounds, but time enough for them.
+  [[nodiscard]] Scale on_disk() const;
 };
 
 /// Two figures of the same kind from the same round.

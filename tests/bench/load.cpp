@@ -32,8 +32,13 @@ std::span<const char> content() {
 }
 
 void put(int socket, std::string_view filename, std::uint64_t size, const Progress& progress) {
+  put_with(socket, fmt::format(R"({{"cmd":"put","filename":"{}","data_size":{}}})", filename, size), size,
+           progress);
+}
+
+void put_with(int socket, std::string_view header, std::uint64_t size, const Progress& progress) {
   constexpr std::size_t piece_size = 1 << 20;
-  send_all(socket, frame(fmt::format(R"({{"cmd":"put","filename":"{}","data_size":{}}})", filename, size)));
+  send_all(socket, frame(header));
   for (std::uint64_t sent = 0; sent < size;) {
     const auto piece =
         content().subspan(sent % content().size()).first(std::min<std::uint64_t>(piece_size, size - sent));

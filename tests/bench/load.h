@@ -20,6 +20,8 @@ using Progress = std::function<void(std::size_t)>;
 
 /// One `put` of `size` bytes on a connection, up to its reply.
 void put(int socket, std::string_view filename, std::uint64_t size, const Progress& progress = {});
+/// The same with a header of the caller's, which says `size`, too.
+void put_with(int socket, std::string_view header, std::uint64_t size, const Progress& progress = {});
 
 enum class Verify { count, content };
 

@@ -1,6 +1,8 @@
 // The benchmark program: chooses rows, and leaves neither files nor processes behind, even when interrupted.
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/prctl.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,26 +27,42 @@ constexpr bench::Scale full_scale{.rounds = 7,
                                   .budget = 15s,
                                   .load_window = 5s,
                                   .load_rounds = 5,
-                                  .idle_connections = 10000};
+                                  .idle_connections = 10000,
+                                  .small_files = 10000,
+                                  .digest_bytes = 1ULL << 30,
+                                  .disk_bytes = 16ULL << 30};
 constexpr bench::Scale brief_scale{.rounds = 3,
                                    .bytes = 1ULL << 28,
                                    .window = 300ms,
                                    .budget = 2s,
                                    .load_window = 1500ms,
                                    .load_rounds = 2,
-                                   .idle_connections = 2000};
+                                   .idle_connections = 2000,
+                                   .small_files = 2000,
+                                   .digest_bytes = 1ULL << 29,
+                                   .disk_bytes = 4ULL << 30};
 
 struct Row {
   std::string_view name;
   void (*measure)(const bench::Settings&);
 };
-constexpr std::array rows{Row{"upload", bench::upload_row}, Row{"download", bench::download_row},
-                          Row{"output", bench::output_row}, Row{"ping", bench::ping_row},
-                          Row{"exec", bench::exec_row},     Row{"latency", bench::latency_row},
-                          Row{"memory", bench::memory_row}};
+constexpr std::array rows{Row{"upload", bench::upload_row},
+                          Row{"download", bench::download_row},
+                          Row{"output", bench::output_row},
+                          Row{"ping", bench::ping_row},
+                          Row{"exec", bench::exec_row},
+                          Row{"latency", bench::latency_row},
+                          Row{"memory", bench::memory_row},
+                          Row{"small", bench::small_row},
+                          Row{"small-peers", bench::small_peers_row},
+                          Row{"small-durable", bench::small_durable_row},
+                          Row{"tree", bench::tree_row},
+                          Row{"sha256", bench::sha256_row},
+                          Row{"latency-durable", bench::latency_durable_row}};
 
 constexpr std::string_view usage = R"(usage: bench [--short] (--ftpd PATH | --calibrate) [ROW...]
-  rows: upload download output ping exec latency memory (default: all)
+  rows: upload download output ping exec latency memory
+        small small-peers small-durable tree sha256 latency-durable (default: all)
   --short      small and quick: shows that everything works, not what it can do
   --calibrate  the peer of the transfers stands in for ftpd: how far the machine's noise moves a ratio of 1
   exit status: 0 measured (a missed reach is printed, `below`), 1 a measurement is broken, 2 usage
@@ -56,7 +74,7 @@ struct Request {
 };
 
 std::optional<Request> parse(std::span<char*> arguments) {
-  Request request{.settings = {.scale = full_scale, .ftpd = {}, .directory = {}}, .rows = {}};
+  Request request{.settings = {.scale = full_scale, .ftpd = {}, .directory = {}, .disk = {}}, .rows = {}};
   bool subject_named = false;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const std::string_view argument = arguments[i];
@@ -102,6 +120,26 @@ std::filesystem::path make_directory() {
   return path;
 }
 
+bool in_memory(const std::filesystem::path& path) {
+  struct statfs status{};
+  return ::statfs(path.c_str(), &status) == 0 &&
+         (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC);
+}
+
+/// In TMPDIR, or else beside the daemon's program, or else in /var/tmp: the first that is on a disk. Empty
+/// when none is.
+std::filesystem::path make_disk_directory(const std::filesystem::path& program) {
+  const char* temporary = std::getenv("TMPDIR");
+  const std::array<std::filesystem::path, 3> candidates{temporary == nullptr ? "" : temporary,
+                                                        program.parent_path(), "/var/tmp"};
+  for (const auto& parent : candidates) {
+    if (parent.empty() || in_memory(parent)) continue;
+    std::string path = parent / "ftpd-bench-XXXXXX";
+    if (::mkdtemp(path.data()) != nullptr) return std::filesystem::absolute(path);
+  }
+  return {};
+}
+
 /// Waits until no process that a measurement left to us (it was killed, say) is there any more.
 void reap_orphans() {
   const auto end = bench::Clock::now() + 10s;
@@ -131,6 +169,7 @@ extern "C" void stop_measuring(int) {
 /// death and this one removes its files.
 int supervise(Request& request) {
   request.settings.directory = make_directory();
+  request.settings.disk = make_disk_directory(request.settings.ftpd);
   bench::check(::prctl(PR_SET_CHILD_SUBREAPER, 1), "PR_SET_CHILD_SUBREAPER");
   const auto child = bench::Process::run([&] { ::_exit(measure(request)); }).release();
   measuring_pid = child;
@@ -144,6 +183,7 @@ int supervise(Request& request) {
   measuring_pid = 0;
   reap_orphans();
   remove_directory(request.settings.directory);
+  if (!request.settings.disk.empty()) remove_directory(request.settings.disk);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 

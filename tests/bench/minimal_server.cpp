@@ -18,12 +18,14 @@
 #include <thread>
 
 #include "peers.h"
+#include "sha256.h"
 
 namespace bench {
 
 namespace {
 
 constexpr std::size_t pipe_size = 1 << 20;
+constexpr std::size_t hashed_piece = 1 << 18;
 constexpr std::size_t largest_piece = 0x7ffff000;  // sendfile(2), "NOTES"
 
 struct Pipe {
@@ -70,6 +72,33 @@ void put(int socket, const std::filesystem::path& path, std::uint64_t size) {
     splice_all(pipe.read_end.get(), file.get(), static_cast<std::size_t>(taken));
     size -= static_cast<std::uint64_t>(taken);
   }
+  send_all(socket, frame(R"({"ok":true,"data_size":0})"));
+}
+
+void write_all(int file, std::span<const char> bytes) {
+  while (!bytes.empty()) {
+    bytes =
+        bytes.subspan(static_cast<std::size_t>(check(::write(file, bytes.data(), bytes.size()), "write")));
+  }
+}
+
+/// A digest needs the bytes in memory: received, hashed and written in pieces that stay in the cache.
+void put_verified(int socket, const std::filesystem::path& path, std::uint64_t size,
+                  std::string_view expected) {
+  const auto file =
+      check_fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), path.string());
+  std::vector<char> buffer(hashed_piece);
+  Sha256 digest;
+  while (size > 0) {
+    const auto room = std::min<std::uint64_t>(size, buffer.size());
+    const auto received = check(::recv(socket, buffer.data(), room, 0), "recv");
+    if (received == 0) throw Broken("upload ended early");
+    const auto piece = std::span<const char>(buffer).first(static_cast<std::size_t>(received));
+    digest.add(piece);
+    write_all(file.get(), piece);
+    size -= piece.size();
+  }
+  if (digest.finish() != expected) throw Broken("checksum mismatch");
   send_all(socket, frame(R"({"ok":true,"data_size":0})"));
 }
 
@@ -128,8 +157,12 @@ void exec(int socket, std::string_view header) {
 
 void serve_request(int socket, const std::filesystem::path& root, std::string_view header) {
   const auto command = value_of(header, "cmd");
-  if (command == "put")
-    return put(socket, root / value_of(header, "filename"), number_of(header, "data_size"));
+  if (command == "put") {
+    const auto path = root / value_of(header, "filename");
+    const auto size = number_of(header, "data_size");
+    const auto digest = value_of(header, "sha256");
+    return digest.empty() ? put(socket, path, size) : put_verified(socket, path, size, digest);
+  }
   if (command == "get") return get(socket, root / value_of(header, "filename"));
   if (command == "exec") return exec(socket, header);
   send_all(socket, frame(R"({"ok":true,"data_size":0})"));

@@ -22,6 +22,7 @@ struct Server {
 /// Fair because it moves the bytes as a programmer would who wants nothing but speed, and leaves out
 /// everything else: one blocking thread for each connection, accepted ahead of the measurement;
 ///  - `put`: splice socket -> pipe of 1 MiB -> file, no temporary name, no flush;
+///    with a `sha256`: recv, hash, write;
 ///  - `get`: sendfile from the opened file to the socket in the largest pieces the kernel takes;
 ///  - `exec`: posix_spawn, splice its output -> memfd, wait for it, then header and sendfile.
 /// No JSON parser, no event loop, no limits, no time-outs, no verification.

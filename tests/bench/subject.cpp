@@ -18,7 +18,7 @@ dialect = "both"
 [role.local]
 root = "{}"
 allow = ["read", "write", "exec", "shell"]
-durability = "none"
+durability = "{}"
 max_output = "2GiB"
 )";
 
@@ -36,10 +36,12 @@ std::uint16_t listening_port(const std::string& log) {
   return static_cast<std::uint16_t>(std::stoul(log.substr(at + words.size(), 5)));
 }
 
-Server start_ftpd(const Settings& settings, const std::filesystem::path& root) {
+std::string_view word(Durability durability) { return durability == Durability::none ? "none" : "fsync"; }
+
+Server start_ftpd(const Settings& settings, const std::filesystem::path& root, Durability durability) {
   const auto file = settings.directory / "ftpd.toml";
   const auto log = settings.directory / "ftpd.log";
-  std::ofstream(file) << fmt::format(configuration, root.string());
+  std::ofstream(file) << fmt::format(configuration, root.string(), word(durability));
   std::filesystem::remove(log);
   auto process = Process::execute({settings.ftpd.string(), "-c", file.string()}, log);
   const auto end = Clock::now() + std::chrono::seconds(10);
@@ -54,18 +56,24 @@ Server start_ftpd(const Settings& settings, const std::filesystem::path& root) {
   }
 }
 
-std::filesystem::path make_root(const Settings& settings) {
+/// In memory what an earlier daemon left makes room; on a disk nothing is removed before the end.
+std::filesystem::path make_root(const Settings& settings, Durability durability) {
   auto root = settings.directory / "root";
-  std::filesystem::remove_all(root);
-  std::filesystem::create_directory(root);
+  if (durability == Durability::none) {
+    std::filesystem::remove_all(root);
+    std::filesystem::create_directory(root);
+  } else {
+    root = fresh_directory(settings.disk);
+  }
   std::filesystem::permissions(root, std::filesystem::perms::owner_all);
   return root;
 }
 
 }  // namespace
 
-Subject::Subject(const Settings& settings)
-    : root_(make_root(settings)),
-      server_(settings.ftpd.empty() ? start_minimal_server(root_) : start_ftpd(settings, root_)) {}
+Subject::Subject(const Settings& settings, Durability durability)
+    : root_(make_root(settings, durability)),
+      server_(settings.ftpd.empty() ? start_minimal_server(root_) : start_ftpd(settings, root_, durability)) {
+}
 
 }  // namespace bench
