@@ -38,6 +38,20 @@ def frame(header, body=b"", **fields):
     return struct.pack("<i", len(text)) + text + body
 
 
+def message(header, parts=(), **last):
+    """A request in several frames: a part of the body in each, then a last one without a body, with the
+    fields `last` (a digest, an abort)."""
+    parts = list(parts) or [b""]
+    frames = []
+    for number, part in enumerate(parts):
+        fields = {**header} if number == 0 else {}
+        fields["more"] = True
+        if part or "filesize" in fields:
+            fields["data_size"] = len(part)
+        frames.append(frame(fields, part))
+    return b"".join(frames) + frame(last)
+
+
 def check_reply(header):
     """What holds for every reply header."""
     if not isinstance(header.get("ok"), bool):
@@ -182,6 +196,18 @@ class Client:
 
     def request(self, header, body=b"", **fields):
         self.send_frame(header, body, **fields)
+        return self.recv_reply()
+
+    def call(self, command, name=None, **fields):
+        """A request without a body, about `name`: its one reply."""
+        return self.request({"cmd": command, **({} if name is None else {"filename": name}), **fields})
+
+    def put(self, name, body=b"", **fields):
+        return self.request({"cmd": "put", "filename": name, "data_size": len(body), **fields}, body)
+
+    def put_parts(self, name, parts, last=None, **fields):
+        """A put whose size is not known: `parts` in a frame each, then a last one with the fields `last`."""
+        self.send(message({"cmd": "put", "filename": name, **fields}, parts, **(last or {})))
         return self.recv_reply()
 
     def expect_eof(self):

@@ -1,9 +1,13 @@
 """Helpers for processes, FIFOs and trees of files."""
 
 import errno
+import hashlib
 import os
 import select
+import shutil
 import signal
+import subprocess
+import tempfile
 import time
 
 PATIENCE = 20 * float(os.environ.get("FTPD_TEST_SLOW", "1"))
@@ -106,14 +110,69 @@ def tree(root):
     return found
 
 
+def remove_all(root):
+    """Removes everything below `root` but the daemon's own directory."""
+    for name in os.listdir(root):
+        path = os.path.join(root, name)
+        if name == ".ftpd":
+            continue
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+
 def staged_content(root):
     """The contents of all files in the daemon's own directory below `root`."""
     contents = []
     for directory, _, files in os.walk(os.path.join(root, ".ftpd")):
         for name in files:
-            with open(os.path.join(directory, name), "rb") as file:
-                contents.append(file.read())
+            try:
+                with open(os.path.join(directory, name), "rb") as file:
+                    contents.append(file.read())
+            except FileNotFoundError:  # gone by now
+                pass
     return contents
+
+
+def wait_unstaged(root, mark):
+    """Until no staged file holds `mark`: what is left of a refused upload goes at once, but behind the reply."""
+    wait_until(lambda: not any(mark in content for content in staged_content(root)), what="staged bytes go")
+
+
+def staged_entries(root):
+    """Everything below the daemon's own directory, as paths relative to `root`."""
+    found = set()
+    for directory, names, files in os.walk(os.path.join(root, ".ftpd")):
+        found |= {os.path.relpath(os.path.join(directory, name), root) for name in names + files}
+    return found
+
+
+def hex_digest(kind, content):
+    return hashlib.new(kind, content).hexdigest()
+
+
+def small_file_system(test, size):
+    """A directory with a file system of `size` bytes of its own, for one test; skips where none can be had."""
+    place = tempfile.mkdtemp(prefix="ftpd-e2e-")
+    test.addCleanup(shutil.rmtree, place, True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "none", place],
+                             stderr=subprocess.PIPE, text=True, check=False)
+    if mounted.returncode != 0:
+        test.skipTest(f"can't mount a file system: {mounted.stderr.strip()}")
+    test.addCleanup(subprocess.run, ["umount", "-l", place], check=True)
+    return place
+
+
+def memory_options(test_class):
+    """Options of a daemon whose files live in memory, where that can be had: for tests of thousands of
+    directories, which a busy disk makes slow."""
+    try:
+        place = tempfile.mkdtemp(prefix="ftpd-e2e-", dir="/dev/shm")
+    except OSError:
+        return {}
+    test_class.addClassCleanup(shutil.rmtree, place, True)
+    return {"root": os.path.join(place, "root")}
 
 
 def cpu_seconds(pid):

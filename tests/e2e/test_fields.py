@@ -35,6 +35,31 @@ WRONG_TYPES = [
     {"cmd": "put", "filename": "p", "overwrite": "maybe"},
     {"cmd": "put", "filename": "p", "parents": "yes"},
     {"cmd": "put", "filename": "p", "parents": 1},
+    {"cmd": "put", "filename": "p", "md5": 5},
+    {"cmd": "put", "filename": "p", "sha256": "5"},
+    {"cmd": "put", "filename": "p", "digest": True},
+    {"cmd": "put", "filename": "p", "digest": "crc32"},
+    {"cmd": "put", "filename": "p", "upload": 7},
+    {"cmd": "put", "filename": "p", "wait": "yes"},
+    {"cmd": "get", "filename": "f", "digest": 5},
+    {"cmd": "get", "filename": "f", "digest": "crc32"},
+    {"cmd": "get", "filename": "f", "digest": "md5", "trailer": 1},
+    {"cmd": "get", "filename": "f", "follow": "yes"},
+    {"cmd": "stat", "upload": 5},
+    {"cmd": "stat", "upload": "u", "digest": 5},
+    {"cmd": "sum", "filename": "f"},
+    {"cmd": "sum", "digest": "md5"},
+    {"cmd": "sum", "filename": "f", "digest": 5},
+    {"cmd": "rm"},
+    {"cmd": "rm", "filename": "f", "recursive": 1},
+    {"cmd": "mv", "filename": "f"},
+    {"cmd": "mv", "to": "g"},
+    {"cmd": "mv", "filename": "f", "to": 5},
+    {"cmd": "mv", "filename": "f", "to": "g", "overwrite": True},
+    {"cmd": "mkdir"},
+    {"cmd": "mkdir", "filename": "d", "parents": "yes"},
+    {"cmd": "rmdir"},
+    {"cmd": "rmdir", "filename": 5},
     {"cmd": "exec"},
     {"cmd": "exec", "command": 1},
     {"cmd": "exec", "command": "true", "argv": ["true"]},
@@ -60,6 +85,8 @@ WRONG_TYPES = [
 
 
 class Fields(DaemonTestCase):
+    role = {"allow": ["read", "write", "delete", "exec", "shell"]}
+
     def setUp(self):
         super().setUp()
         self.daemon.write("f", b"content")
@@ -72,6 +99,8 @@ class Fields(DaemonTestCase):
                 client.send_frame({"cmd": "ping", "id": "next"})
                 self.refused(client.recv_reply(), "bad_request")
                 self.assertEqual(self.ok(client.recv_reply())[0].get("id"), "next")
+        self.assertFalse({"p", "g"} & set(self.daemon.files()))
+        self.assertEqual(self.daemon.read("f"), b"content")
 
     def test_the_body_of_a_refused_request_is_read_and_discarded(self):
         client = self.client()
@@ -99,6 +128,8 @@ class Fields(DaemonTestCase):
         client = self.client()
         self.ok(client.request({"cmd": "ping"}, b"x" * 100000))
         self.ok(client.request({"cmd": "get", "filename": "f"}, b"x" * 100000))
+        self.ok(client.request({"cmd": "df"}, b"x" * 100000))
+        self.ok(client.request({"cmd": "mkdir", "filename": "from-a-body"}, b"x" * 100000))
         self.still_works(client)
 
     def test_the_id_is_echoed_with_its_type(self):
@@ -133,13 +164,14 @@ class Greetings(DaemonTestCase):
         self.assertIsInstance(header["limits"], dict)
         self.assertEqual(header["role"], "local")
         commands = set(header["commands"])
-        self.assertLessEqual({"ping", "hello", "quit", "get", "ls", "stat"}, commands)
-        self.assertFalse({"put", "exec", "stats"} & commands)
+        self.assertLessEqual({"ping", "hello", "quit", "get", "ls", "stat", "sum", "df"}, commands)
+        self.assertFalse({"put", "exec", "stats", "rm", "mv", "mkdir", "rmdir"} & commands)
 
     def test_what_the_role_does_not_allow_is_denied_and_the_connection_goes_on(self):
         client = self.client()
         for header in ({"cmd": "put", "filename": "x"}, {"cmd": "exec", "command": "true"},
-                       {"cmd": "exec", "argv": ["true"]}, {"cmd": "stats"}):
+                       {"cmd": "exec", "argv": ["true"]}, {"cmd": "stats"},
+                       {"cmd": "rm", "filename": "x"}, {"cmd": "mkdir", "filename": "x"}):
             with self.subTest(header=header):
                 self.refused(client.request(header, b"body"), "denied")
                 self.still_works(client)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import tempfile
 import unittest
 
@@ -158,43 +157,6 @@ class PutInMemory(Put):
         cls.addClassCleanup(shutil.rmtree, cls.place, True)
         cls.daemon_options = {"root": os.path.join(cls.place, "root")}
         super().setUpClass()
-
-
-class FullDisk(ReplyAssertions):
-    """A file system of 4 MiB."""
-
-    def setUp(self):
-        self.place = tempfile.mkdtemp(prefix="ftpd-e2e-")
-        self.addCleanup(shutil.rmtree, self.place, True)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=755", "none", self.place],
-                                 stderr=subprocess.PIPE, text=True, check=False)
-        if mounted.returncode != 0:
-            self.skipTest(f"can't mount a file system: {mounted.stderr.strip()}")
-        self.addCleanup(subprocess.run, ["umount", "-l", self.place], check=True)
-
-    def test_a_full_disk_is_told_at_the_start(self):
-        with Daemon(root=self.place) as daemon, daemon.client() as client:
-            daemon.write("old", b"old")
-            client.send_frame({"cmd": "put", "filename": "old", "data_size": 8 << 20})
-            header, _ = self.refused(client.recv_reply(), "no_space")
-            self.assertEqual(header["need"], 8 << 20)
-            self.assertLess(header["free"], 4 << 20)
-            self.assertIsInstance(header["retry"], bool)
-            client.send(b"x" * (8 << 20))
-            self.still_works(client)
-            self.assertEqual(daemon.files(), {"old": b"old"})
-            self.ok(client.request({"cmd": "put", "filename": "fits"}, b"x" * (2 << 20)))
-
-    def test_a_disk_that_fills_up_on_the_way_is_told(self):
-        with Daemon(root=self.place) as daemon, daemon.client() as client:
-            client.send_frame({"cmd": "put", "filename": "new", "more": True})
-            for _ in range(8):
-                client.send_frame({"more": True}, b"x" * (1 << 20))
-            client.send_frame({})
-            self.refused(client.recv_reply(), "no_space")
-            self.still_works(client)
-            self.assertEqual(daemon.files(), {})
-            self.ok(client.request({"cmd": "put", "filename": "fits"}, b"x" * (2 << 20)))
 
 
 class Umask(ReplyAssertions):
