@@ -14,6 +14,9 @@ namespace {
 /// One part in so many of the time goes into counting, at most.
 constexpr int share_of_counting = 20;
 
+/// What others have added meanwhile is noticed this late, or later where counting takes long.
+constexpr Duration trusted_for = std::chrono::seconds{1};
+
 std::uint64_t sum(std::uint64_t a, std::uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
 std::uint64_t less(std::uint64_t from, std::uint64_t amount) { return from - std::min(from, amount); }
 
@@ -52,7 +55,8 @@ Result<void> Quota::Reservation::change(std::uint64_t bytes, std::uint64_t credi
   const std::uint64_t wanted = less(bytes, credit);
   if (wanted > before) {
     const std::uint64_t more = wanted - before;
-    if (!quota_->counted_ || !quota_->has_room(more)) {
+    const bool old = Clock::now() - quota_->counted_at_ >= trusted_for;
+    if (!quota_->counted_ || old || !quota_->has_room(more)) {
       if (auto counted = quota_->count_if_stale(lock); !counted) return counted;
     }
     if (!quota_->has_room(more)) {

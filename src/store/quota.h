@@ -17,7 +17,8 @@ namespace ftpd {
 
 /// The ledger of one root. Files count with their length, unfinished uploads with what is reserved for
 /// them or held of them. Others change the tree as well (commands, the administrator), so the tree is
-/// counted again before anything is refused, and when somebody asks; but never so often that counting
+/// counted again before anything is refused, when somebody asks, and before a reservation where the last
+/// count is over a second old; but never so often that counting
 /// takes more than about a twentieth of the time. Thread-safe; may block (pool).
 class Quota : public std::enable_shared_from_this<Quota> {
  public:

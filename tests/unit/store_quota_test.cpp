@@ -158,6 +158,15 @@ TEST_CASE("what others change is counted before anything is refused") {
   CHECK(used(*store) == 1000);
 }
 
+TEST_CASE("what others add is noticed though there seemed to be room") {
+  const Place place;
+  const auto store = open_limited(place, 100'000);
+  REQUIRE(small(*store, "f", 10).has_value());
+  write_file(place.at("behind"), std::string(100'000, 'x'));
+  std::size_t size = 10;
+  CHECK(eventually([&] { return !small(*store, "f", ++size).has_value(); }));
+}
+
 TEST_CASE("what we remove ourselves is known at once") {
   const Place place;
   const auto store = open_limited(place, 1000);
