@@ -11,7 +11,9 @@ namespace {
 constexpr std::array<std::string_view, 7> right_names = {"",     "read",  "write", "delete",
                                                          "exec", "shell", "admin"};
 
-bool runs_commands(Right right) { return right == Right::exec || right == Right::shell; }
+bool runs_commands(Right right) {
+  return right == Right::exec || right == Right::shell || right == Right::named;
+}
 
 /// A port on loopback is open to every user of the machine: whoever connects must not gain another
 /// user's rights by it.
@@ -33,7 +35,9 @@ Decision deny(std::string why) { return {Decision::Verdict::denied, std::move(wh
 
 }  // namespace
 
-std::string_view name(Right right) { return right_names[static_cast<std::size_t>(right)]; }
+std::string_view name(Right right) {
+  return right == Right::named ? std::string_view{} : right_names[static_cast<std::size_t>(right)];
+}
 
 std::optional<Right> right_from_name(std::string_view name) {
   for (std::size_t i = 1; i < right_names.size(); ++i) {
@@ -46,7 +50,11 @@ Decision decide(const Rules& rules, const Peer& peer, const Question& question) 
   if (question.right == Right::none) return {Decision::Verdict::allowed, ""};
   if (rules.role.empty())
     return {Decision::Verdict::auth_required, fmt::format("{} needs authentication", question.command)};
-  if (!rules.allowed.has(question.right) && !rules.allowed.has_command(question.command))
+  if (question.right == Right::named) {
+    if (!rules.allowed.has_named(question.named)) {
+      return deny(fmt::format("role \"{}\" may not run the command \"{}\"", rules.role, question.named));
+    }
+  } else if (!rules.allowed.has(question.right) && !rules.allowed.has_command(question.command))
     return deny(fmt::format("role \"{}\" does not allow {}", rules.role, name(question.right)));
   // Last, so that its advice is the whole truth: only this rule is in the way.
   if (runs_commands(question.right) && is_foreign_user(rules, peer))

@@ -13,9 +13,10 @@
 namespace ftpd {
 
 /// What an operation needs. `none`: anybody, authenticated or not (ping, hello, auth, quit).
-enum class Right : std::uint8_t { none, read, write, remove, exec, shell, admin };
+/// `named`: to run one command that the settings name, which its own `roles` give and nothing else does.
+enum class Right : std::uint8_t { none, read, write, remove, exec, shell, admin, named };
 
-/// The word in `allow`: "read", "write", "delete", "exec", "shell", "admin"; "" for none.
+/// The word in `allow`: "read", "write", "delete", "exec", "shell", "admin"; "" for the others.
 [[nodiscard]] std::string_view name(Right right);
 [[nodiscard]] std::optional<Right> right_from_name(std::string_view name);
 
@@ -24,6 +25,15 @@ class Allowed {
  public:
   void add(Right right) { rights_ |= bit(right); }
   void add_command(std::string command) { commands_.insert(std::move(command)); }
+  void add_named(std::string name) { named_.insert(std::move(name)); }
+  [[nodiscard]] bool has_named(std::string_view name) const { return named_.contains(name); }
+  [[nodiscard]] bool has_any_named() const { return !named_.empty(); }
+  /// Only where there is one.
+  [[nodiscard]] const std::string& first_named() const { return *named_.begin(); }
+  /// By any of the ways there are.
+  [[nodiscard]] bool runs_commands() const {
+    return has(Right::exec) || has(Right::shell) || has_command("exec") || has_any_named();
+  }
   [[nodiscard]] bool has(Right right) const { return right == Right::none || (rights_ & bit(right)) != 0; }
   [[nodiscard]] bool has_command(std::string_view command) const { return commands_.contains(command); }
 
@@ -33,6 +43,7 @@ class Allowed {
   }
   std::uint8_t rights_ = 0;
   std::set<std::string, std::less<>> commands_;
+  std::set<std::string, std::less<>> named_;  // commands that the settings name
 };
 
 /// Who is at the other end, as far as it is known. 16 bytes: every connection keeps one.
@@ -46,6 +57,7 @@ struct Peer {
 struct Question {
   std::string_view command;  // "exec"
   Right right = Right::none;
+  std::string_view named = {};  // with Right::named: which
 };
 
 /// The rules that apply to a caller: his role's and his listener's.

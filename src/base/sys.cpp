@@ -105,6 +105,9 @@ int ftruncate(int fd, off_t size) {
 int fchmod(int fd, mode_t mode) {
   return retried("fchmod", [&] { return ::fchmod(fd, mode); });
 }
+int fchmodat(int directory, const char* name, mode_t mode) {
+  return retried("fchmodat", [&] { return ::fchmodat(directory, name, mode, 0); });
+}
 int futimens(int fd, const timespec times[2]) {
   return retried("futimens", [&] { return ::futimens(fd, times); });
 }

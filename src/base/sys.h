@@ -46,6 +46,7 @@ int sync_file_range(int fd, off_t offset, off_t size, unsigned flags);
 int fallocate(int fd, int mode, off_t offset, off_t length);
 int ftruncate(int fd, off_t size);
 int fchmod(int fd, mode_t mode);
+int fchmodat(int directory, const char* name, mode_t mode);
 int futimens(int fd, const timespec times[2]);
 int utimensat(int directory, const char* name, const timespec times[2], int flags);
 ssize_t fgetxattr(int fd, const char* name, void* value, size_t size);

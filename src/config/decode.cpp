@@ -161,7 +161,7 @@ std::string allowed(FieldType type) {
   return type.bounds.empty() ? type.type : fmt::format("{}, {}", type.type, type.bounds);
 }
 
-bool is_role_name(std::string_view name) {
+bool is_name(std::string_view name) {
   const bool bare = key_text(name) == name;
   return bare && name.size() <= 64;
 }
@@ -175,8 +175,9 @@ std::vector<std::string_view> keys_of(std::span<const Row<Struct>> rows) {
   return keys;
 }
 
-constexpr std::array<std::string_view, 3> table_names = {"server", "listen", "role"};
-constexpr std::array<std::string_view, 3> table_titles = {"[server]", "[[listen]]", "[role.NAME]"};
+constexpr std::array<std::string_view, 4> table_names = {"server", "listen", "role", "command"};
+constexpr std::array<std::string_view, 4> table_titles = {"[server]", "[[listen]]", "[role.NAME]",
+                                                          "[command.NAME]"};
 
 /// The table whose key `key` is; "" where there is none.
 std::string_view home_of(std::string_view key) {
@@ -186,6 +187,7 @@ std::string_view home_of(std::string_view key) {
   if (has(server_rows())) return table_titles[0];
   if (has(listen_rows())) return table_titles[1];
   if (has(role_rows())) return table_titles[2];
+  if (has(command_rows())) return table_titles[3];
   return {};
 }
 
@@ -207,7 +209,9 @@ class Reader {
       } else if (key == "listen") {
         read_listeners(key, node);
       } else if (key == "role") {
-        read_roles(key, node);
+        read_named(key, node, role_rows(), draft_.loaded.settings.roles);
+      } else if (key == "command") {
+        read_named(key, node, command_rows(), draft_.loaded.settings.commands);
       } else {
         unknown_at_top(key, node);
       }
@@ -245,16 +249,22 @@ class Reader {
     }
   }
 
-  void read_roles(const toml::key& key, const toml::node& node) {
-    const toml::table* const roles = expect_table(key, "role", "[role.NAME]", node);
-    if (roles == nullptr) return;
-    for (const auto& [name, element] : *roles) {
-      const std::string path = fmt::format("role.{}", key_text(name.str()));
-      if (!is_role_name(name.str()))
-        report(line_of(name), path, "is no name of a role, allowed: 1 … 64 of A-Z a-z 0-9 _ -");
-      const toml::table* const table = expect_table(name, path, "[role.NAME]", element);
-      if (table != nullptr)
-        read_table(path, *table, role_rows(), draft_.loaded.settings.roles[std::string{name.str()}]);
+  /// [KIND.NAME] tables.
+  template <class Struct>
+  void read_named(const toml::key& key, const toml::node& node, std::span<const Row<Struct>> rows,
+                  std::map<std::string, Struct>& out) {
+    const std::string kind{key.str()};
+    const std::string title = fmt::format("[{}.NAME]", kind);
+    const toml::table* const tables = expect_table(key, kind, title, node);
+    if (tables == nullptr) return;
+    for (const auto& [name, element] : *tables) {
+      const std::string path = fmt::format("{}.{}", kind, key_text(name.str()));
+      if (!is_name(name.str())) {
+        report(line_of(name), path,
+               fmt::format("is no name of a {}, allowed: 1 … 64 of A-Z a-z 0-9 _ -", kind));
+      }
+      const toml::table* const table = expect_table(name, path, title, element);
+      if (table != nullptr) read_table(path, *table, rows, out[std::string{name.str()}]);
     }
   }
 

@@ -133,6 +133,7 @@ FieldType type_of(const Field<Struct>& field) {
 template FieldType type_of(const Field<ServerSettings>&);
 template FieldType type_of(const Field<ListenSettings>&);
 template FieldType type_of(const Field<RoleSettings>&);
+template FieldType type_of(const Field<CommandSettings>&);
 
 template <class Struct>
 std::string value_of(const Field<Struct>& field, const Struct& holder) {
@@ -141,6 +142,7 @@ std::string value_of(const Field<Struct>& field, const Struct& holder) {
 template std::string value_of(const Field<ServerSettings>&, const ServerSettings&);
 template std::string value_of(const Field<ListenSettings>&, const ListenSettings&);
 template std::string value_of(const Field<RoleSettings>&, const RoleSettings&);
+template std::string value_of(const Field<CommandSettings>&, const CommandSettings&);
 
 std::string quoted(std::string_view text) {
   std::string out = "\"";
@@ -182,6 +184,10 @@ std::string print_settings(const Settings& settings) {
     out += fmt::format("\n[role.{}]\n", settings::key_text(name));
     settings::print_rows(out, settings::role_rows(), role);
   }
+  for (const auto& [name, command] : settings.commands) {
+    out += fmt::format("\n[command.{}]\n", settings::key_text(name));
+    settings::print_rows(out, settings::command_rows(), command);
+  }
   return out;
 }
 
@@ -190,6 +196,7 @@ std::vector<KeyDescription> describe_settings() {
   settings::describe_rows(out, "server", settings::server_rows());
   settings::describe_rows(out, "listen", settings::listen_rows());
   settings::describe_rows(out, "role.NAME", settings::role_rows());
+  settings::describe_rows(out, "command.NAME", settings::command_rows());
   return out;
 }
 

@@ -58,14 +58,24 @@ struct RoleSettings {
   Duration kill_grace = std::chrono::seconds{5};
   std::uint64_t max_output = 64U << 20U;
   std::map<std::string, std::string> env;
+  std::vector<std::string> runner;  // in front of every command
 
   bool operator==(const RoleSettings&) const = default;
+};
+
+/// `[command.NAME]`: for exec by name.
+struct CommandSettings {
+  std::vector<std::string> argv;  // "{1}" … "{9}" stand for the client's arguments
+  std::vector<std::string> roles;
+
+  bool operator==(const CommandSettings&) const = default;
 };
 
 struct Settings {
   ServerSettings server;
   std::vector<ListenSettings> listen = {ListenSettings{}};
   std::map<std::string, RoleSettings> roles = {{"local", RoleSettings{}}};
+  std::map<std::string, CommandSettings> commands;
 
   bool operator==(const Settings&) const = default;
 };

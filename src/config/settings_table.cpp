@@ -106,6 +106,13 @@ constexpr auto role_table = std::to_array<Row<Role>>({
     {"max_output", size<&Role::max_output>(0, largest_size),
      "bytes of a command's output that are kept; the rest is dropped, and the reply says so"},
     {"env", Pairs<Role>{&Role::env}, "environment variables of commands"},
+    {"runner", Words<Role>{&Role::runner}, "put in front of every command"},
+});
+
+using Command = CommandSettings;
+constexpr auto command_table = std::to_array<Row<Command>>({
+    {"argv", Words<Command>{&Command::argv}, "the program and its arguments; {1} … {9}: the client's"},
+    {"roles", Words<Command>{&Command::roles}, "who may run it"},
 });
 
 }  // namespace
@@ -113,5 +120,6 @@ constexpr auto role_table = std::to_array<Row<Role>>({
 std::span<const Row<ServerSettings>> server_rows() { return server_table; }
 std::span<const Row<ListenSettings>> listen_rows() { return listen_table; }
 std::span<const Row<RoleSettings>> role_rows() { return role_table; }
+std::span<const Row<CommandSettings>> command_rows() { return command_table; }
 
 }  // namespace ftpd::settings

@@ -110,6 +110,7 @@ inline constexpr std::array<std::string_view, 3> text_reply_words = {"plain", "l
 [[nodiscard]] std::span<const Row<ServerSettings>> server_rows();
 [[nodiscard]] std::span<const Row<ListenSettings>> listen_rows();
 [[nodiscard]] std::span<const Row<RoleSettings>> role_rows();
+[[nodiscard]] std::span<const Row<CommandSettings>> command_rows();
 
 // --- what the error texts and the manual say of a field --------------------------------------------
 

@@ -14,6 +14,11 @@ std::vector<std::string> environment_of(const Role& role,
 
 std::vector<std::string> shell_argv(std::string_view line) { return {"/bin/sh", "-c", std::string(line)}; }
 
+std::vector<std::string> with_runner(const Role& role, std::vector<std::string> argv) {
+  argv.insert(argv.begin(), role.settings.runner.begin(), role.settings.runner.end());
+  return argv;
+}
+
 Duration run_timeout(const Role& role, std::optional<std::uint64_t> asked_ms) {
   const Duration most = role.settings.exec_timeout;
   if (!asked_ms || *asked_ms == 0) return most;

@@ -18,6 +18,9 @@ namespace ftpd {
 /// `line` as the shell runs it.
 [[nodiscard]] std::vector<std::string> shell_argv(std::string_view line);
 
+/// A role's `runner`, if it has one, in front of the command.
+[[nodiscard]] std::vector<std::string> with_runner(const Role& role, std::vector<std::string> argv);
+
 /// The shorter of what was asked and what the role allows; zero for none.
 [[nodiscard]] Duration run_timeout(const Role& role, std::optional<std::uint64_t> asked_ms);
 

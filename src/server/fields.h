@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "ftpd/limits.h"
 #include "ftpd/message.h"
 #include "server/operation.h"
 #include "server/reply.h"
@@ -60,6 +61,21 @@ void add_name(JsonObject& reply, const RelPath& path);
 
 /// Adds `md5` and `sha256` where they are known.
 void add_digests(JsonObject& reply, const Digests& digests);
+
+/// A whole frame but for its body, with the name, unless that would break max_header.
+struct NamedReply {
+  const RequestId& id;
+  const RelPath& path;
+  std::size_t max_header;
+};
+template <class Complete>
+[[nodiscard]] std::string reply_with_name(const NamedReply& named_by, Complete complete) {
+  JsonObject named = begin_reply(named_by.id);
+  add_name(named, named_by.path);
+  std::string frame = complete(std::move(named));
+  return frame.size() <= named_by.max_header + limits::length_size ? frame
+                                                                   : complete(begin_reply(named_by.id));
+}
 
 /// Standard base64 (RFC 4648, section 4), for names that JSON can't carry.
 [[nodiscard]] std::string to_base64(std::string_view bytes);

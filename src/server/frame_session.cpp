@@ -50,9 +50,7 @@ void FrameSession::consume(Buffer& input, Turn& turn) {
         break;
       case Conversation::Step::broken:
         drop_active();
-        connection_.send(
-            failure_reply(RequestId{}, {.status = Status::bad_frame, .message = conversation_.problem()}));
-        services().counters.failures.add();
+        send_failure("-", RequestId{}, {.status = Status::bad_frame, .message = conversation_.problem()});
         connection_.close_after_output(conversation_.problem());
         break;
     }
@@ -106,10 +104,24 @@ void FrameSession::on_header(std::string_view text, Turn& turn) {
 
 void FrameSession::on_continuing(const Header& header) {
   for (const std::string_view key : {"more", "abort"}) {
-    if (const auto flag = header.boolean(key); !flag) return refuse(bad_request(flag.error().text));
+    const auto flag = header.boolean(key);
+    if (flag) continue;
+    const Failure failure = bad_request(flag.error().text);
+    if (!active_->gives_up(failure)) refuse(failure);
+    return;
   }
   active_->on_frame(header);
 }
+
+namespace {
+
+/// Is one of the names the other, or a directory above it?
+bool is_same_or_below(std::string_view a, std::string_view b) {
+  if (a.size() > b.size()) std::swap(a, b);
+  return b.starts_with(a) && (b.size() == a.size() || b[a.size()] == '/');
+}
+
+}  // namespace
 
 bool FrameSession::must_wait(const OperationRow* row, const Header& header) const {
   if (settling().empty()) return false;
@@ -118,7 +130,7 @@ bool FrameSession::must_wait(const OperationRow* row, const Header& header) cons
   for (const Settling& settling : settling()) memory += settling.operation->memory();
   if (memory > max_settling_memory) return true;
   const auto name = header.string("filename");
-  if (!name || !*name) return true;
+  if (!name || !*name || header.has("format")) return true;
   // What one makes on its way the next may need, unless it would make it itself.
   const auto parents = header.boolean("parents");
   const bool makes_its_own = parents && parents->value_or(false);
@@ -126,7 +138,8 @@ bool FrameSession::must_wait(const OperationRow* row, const Header& header) cons
       std::ranges::any_of(settling(), [](const Settling& s) { return s.operation->makes_directories(); })) {
     return true;
   }
-  return std::ranges::any_of(settling(), [&](const Settling& s) { return s.operation->settles() == **name; });
+  return std::ranges::any_of(
+      settling(), [&](const Settling& s) { return is_same_or_below(s.operation->settles(), **name); });
 }
 
 // --- requests
@@ -190,7 +203,8 @@ std::expected<void, Failure> FrameSession::admit(const Request& request) {
   if (right == Right::none) return {};
   const Caller& caller = connection_.caller();
   const Decision decision =
-      decide(rules_of(caller, services().server.own_uid()), caller.peer, {row_->name, right});
+      decide(rules_of(caller, services().server.own_uid()), caller.peer,
+             {row_->name, right, right == Right::named ? named_command_of(request) : std::string_view{}});
   switch (decision.verdict) {
     case Decision::Verdict::allowed: return {};
     case Decision::Verdict::denied:
@@ -218,8 +232,7 @@ void FrameSession::run(const OperationRow& row, const Request& request) {
 }
 
 void FrameSession::refuse(const Failure& failure) {
-  note_failure(command(), id_, failure);
-  connection_.send(failure_reply(id_, failure));
+  send_failure(command(), id_, failure);
   finish();
 }
 
@@ -231,7 +244,8 @@ void FrameSession::on_message_end() {
   }
   Operation& operation = *active_;
   operation.on_message_end();
-  if (active_.get() != &operation || operation.settles().empty() || close_after_reply_ ||
+  // One that still has to invite the body keeps the word, too, though there is none.
+  if (active_.get() != &operation || operation.settles().empty() || close_after_reply_ || body_withheld_ ||
       connection_.draining()) {
     return;
   }
@@ -254,7 +268,7 @@ void FrameSession::bury(std::unique_ptr<Operation> operation) {
 
 // --- Host
 
-LoopServices& FrameSession::services() { return connection_.services(); }
+LoopServices& FrameSession::services() const { return connection_.services(); }
 const Caller& FrameSession::caller() const { return connection_.caller(); }
 const Address& FrameSession::peer() const { return connection_.peer(); }
 void FrameSession::send(std::string&& bytes) { connection_.send(std::move(bytes)); }
@@ -278,6 +292,11 @@ void FrameSession::note_failure(std::string_view command, const RequestId& id, c
               {"cmd", command},
               {"error", name(failure.status)},
               {"reason", failure.message}});
+}
+
+void FrameSession::send_failure(std::string_view command, const RequestId& id, const Failure& failure) {
+  note_failure(command, id, failure);
+  connection_.send(failure_reply(id, failure));
 }
 
 void FrameSession::invite_body() {
@@ -318,6 +337,12 @@ void FrameSession::settle(Operation& operation, std::string reply) {
 
 // --- what the connection tells
 
+/// The body that the operation does not take yet has come whole: its client may still have said all.
+bool FrameSession::rest_is_here(const Buffer& input) const {
+  return conversation_.state() == Conversation::State::READ_BODY && conversation_.body_remaining() > 0 &&
+         conversation_.body_remaining() <= input.unread().size() && body_room() == 0;
+}
+
 void FrameSession::on_end_of_input(Buffer& input) {
   if (held_header_ != nullptr) return;
   if (conversation_.state() == Conversation::State::RESPOND) {
@@ -331,7 +356,7 @@ void FrameSession::on_end_of_input(Buffer& input) {
   }
   if (!conversation_.idle()) {
     // In the middle of a frame or of a message that continues: the client is gone.
-    if (active_ != nullptr && active_->keeps_taking()) return;
+    if (active_ != nullptr && (active_->keeps_taking() || rest_is_here(input))) return;
     drop_active();
   } else if (!input.empty() && !may_begin()) {
     return;
@@ -351,14 +376,13 @@ void FrameSession::on_output_room() {
 void FrameSession::on_stall() {
   if (conversation_.idle() && active_ == nullptr) {
     // A length or header that does not become whole.
-    connection_.send(failure_reply(
-        RequestId{}, {.status = Status::timeout, .message = "no whole header within stall_timeout"}));
+    send_failure("-", RequestId{},
+                 {.status = Status::timeout, .message = "no whole header within stall_timeout"});
     return;
   }
   if (conversation_.state() == Conversation::State::RESPOND || conversation_.discarding()) return;
   if (active_ == nullptr) id_ = RequestId{};
-  connection_.send(
-      failure_reply(id_, {.status = Status::timeout, .message = "nothing came for stall_timeout"}));
+  send_failure(command(), id_, {.status = Status::timeout, .message = "nothing came for stall_timeout"});
   drop_active();
 }
 
@@ -378,7 +402,8 @@ Awaiting FrameSession::awaiting() const {
     case Conversation::State::READ_LEN:
       if (conversation_.idle() && !may_begin()) return Awaiting::nothing;  // we do not read on
       if (connection_.input() != nullptr && !connection_.input()->empty()) return Awaiting::header;
-      if (conversation_.idle()) return Awaiting::request;
+      // Nobody owes what would only be dropped.
+      if (conversation_.idle() || conversation_.discarding()) return Awaiting::request;
       return active_ != nullptr && !active_->owed_input() ? Awaiting::nothing : Awaiting::body;
     case Conversation::State::READ_HEADER: return Awaiting::header;
     case Conversation::State::READ_BODY: return Awaiting::body;

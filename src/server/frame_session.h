@@ -50,7 +50,7 @@ class FrameSession final : public Session, public Host {
   static constexpr std::size_t max_settling_memory = 4U << 20U;
 
   // Host
-  [[nodiscard]] LoopServices& services() override;
+  [[nodiscard]] LoopServices& services() const override;
   [[nodiscard]] const Caller& caller() const override;
   [[nodiscard]] const Address& peer() const override;
   void send(std::string&& bytes) override;
@@ -72,8 +72,10 @@ class FrameSession final : public Session, public Host {
   void run(const OperationRow& row, const Request& request);
   [[nodiscard]] bool must_wait(const OperationRow* row, const Header& header) const;
   void refuse(const Failure& failure);
+  void send_failure(std::string_view command, const RequestId& id, const Failure& failure);
   void note_old_upload(const Header& header);
   void on_message_end();
+  [[nodiscard]] bool rest_is_here(const Buffer& input) const;
   void drop_active();
   void bury(std::unique_ptr<Operation> operation);
   [[nodiscard]] bool may_begin() const;

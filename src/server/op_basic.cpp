@@ -21,16 +21,26 @@ Made make_quit(const Request& request, Host& host) {
   return nullptr;
 }
 
+namespace {
+
+Right any_way_of_exec(const Allowed& allowed) {
+  if (allowed.has(Right::shell)) return Right::shell;
+  return allowed.has(Right::exec) || !allowed.has_any_named() ? Right::exec : Right::named;
+}
+
+}  // namespace
+
 Made make_hello(const Request& request, Host& host) {
   const Caller& caller = host.caller();
   const Settings& settings = *host.services().settings;
   const Rules rules = rules_of(caller, host.services().server.own_uid());
   std::string commands = "[";
   for (const OperationRow& row : operations()) {
-    // exec is told where either way of giving the command is allowed.
-    const bool exec_by_shell_alone = row.name == "exec" && !rules.allowed.has(Right::exec);
-    const Right right = exec_by_shell_alone ? Right::shell : row.right(request);
-    if (decide(rules, caller.peer, {row.name, right}).verdict != Decision::Verdict::allowed) continue;
+    // exec is told where any way of giving the command is allowed.
+    const bool by_any_way = row.name == "exec" && rules.allowed.runs_commands();
+    const Right right = by_any_way ? any_way_of_exec(rules.allowed) : row.right(request);
+    const std::string_view named = right == Right::named ? std::string_view{rules.allowed.first_named()} : "";
+    if (decide(rules, caller.peer, {row.name, right, named}).verdict != Decision::Verdict::allowed) continue;
     if (commands.size() > 1) commands += ',';
     append_json_string(commands, row.name);
   }

@@ -3,26 +3,12 @@
 
 #include <csignal>
 
-#include "server/command_request.h"
-#include "server/fields.h"
+#include "server/exec_request.h"
 #include "server/operations.h"
 #include "server/server.h"
 
 namespace ftpd {
 namespace {
-
-enum class OnEnd : std::uint8_t { finish, kill };  // `on_eof`
-
-struct ExecRequest {
-  std::vector<std::string> argv;
-  std::vector<std::string> environment;
-  RelPath directory = RelPath::root();
-  Duration timeout{};
-  bool merge = false;
-  CommandRun::Output output = CommandRun::Output::kept;
-  bool has_input = false;
-  OnEnd on_eof = OnEnd::finish;
-};
 
 class Exec final : public Operation, public RunOwner {
  public:
@@ -170,91 +156,21 @@ class Exec final : public Operation, public RunOwner {
   bool input_complete_ = false;
 };
 
-Read<std::vector<std::string>> read_argv(const Header& header) {
-  auto command = optional_field(header.string("command"));
-  if (!command) return std::unexpected(command.error());
-  auto argv = optional_field(header.strings("argv"));
-  if (!argv) return std::unexpected(argv.error());
-  if (command->has_value() == argv->has_value()) {
-    return std::unexpected(
-        bad_request("exec takes one of command (a shell's line) and argv (an array of strings)"));
-  }
-  const auto has_nul = [](std::string_view text) { return text.find('\0') != std::string_view::npos; };
-  if (*command) {
-    if (has_nul(**command))
-      return std::unexpected(bad_request("command: holds a NUL, which no argument can"));
-    return shell_argv(**command);
-  }
-  std::vector<std::string> words;
-  for (const std::string_view word : **argv) {
-    if (has_nul(word)) return std::unexpected(bad_request("argv: holds a NUL, which no argument can"));
-    words.emplace_back(word);
-  }
-  if (words.empty() || words.front().empty()) {
-    return std::unexpected(bad_request("argv: must have the program as its first string"));
-  }
-  return words;
-}
-
-Read<std::vector<std::pair<std::string, std::string>>> read_environment(const Header& header) {
-  std::vector<std::pair<std::string, std::string>> added;
-  auto env = optional_field(header.string_map("env"));
-  if (!env) return std::unexpected(env.error());
-  if (!*env) return added;
-  for (const auto& [key, value] : **env) {
-    if (key.empty() || key.find('=') != std::string_view::npos || key.find('\0') != std::string_view::npos ||
-        value.find('\0') != std::string_view::npos) {
-      return std::unexpected(
-          bad_request("env: names must not be empty or hold '=', and nothing may hold a NUL"));
-    }
-    added.emplace_back(key, value);
-  }
-  return added;
-}
-
-Read<ExecRequest> read_exec(const Request& request, const Role& role) {
-  const Header& header = request.header;
-  if (auto fine = refuse_unbuilt(header, {"name", "args", "pty"}); !fine)
-    return std::unexpected(fine.error());
-  auto stream = optional_field(header.boolean("stream"));
-  if (!stream) return std::unexpected(stream.error());
-  ExecRequest exec;
-  if (stream->value_or(false)) exec.output = CommandRun::Output::live;
-  auto argv = read_argv(header);
-  if (!argv) return std::unexpected(argv.error());
-  exec.argv = std::move(*argv);
-  auto added = read_environment(header);
-  if (!added) return std::unexpected(added.error());
-  exec.environment = environment_of(role, std::move(*added));
-  if (header.has("cwd")) {
-    auto cwd = path_field(header, "cwd", RootIs::allowed);
-    if (!cwd) return std::unexpected(cwd.error());
-    exec.directory = std::move(*cwd);
-  }
-  auto timeout = optional_field(header.size("timeout_ms"));
-  if (!timeout) return std::unexpected(timeout.error());
-  exec.timeout = run_timeout(role, *timeout);
-  auto merge = optional_field(header.boolean("merge"));
-  if (!merge) return std::unexpected(merge.error());
-  exec.merge = merge->value_or(false);
-  auto on_eof = optional_field(header.string("on_eof"));
-  if (!on_eof) return std::unexpected(on_eof.error());
-  if (*on_eof && **on_eof != "finish" && **on_eof != "kill") {
-    return std::unexpected(bad_request("on_eof: must be \"finish\" or \"kill\""));
-  }
-  exec.on_eof = *on_eof && **on_eof == "kill" ? OnEnd::kill : OnEnd::finish;
-  exec.has_input = request.frame.body_size > 0 || request.frame.more;
-  return exec;
-}
-
 }  // namespace
 
 Right right_of_exec(const Request& request) {
-  return request.header.has("command") ? Right::shell : Right::exec;
+  if (request.header.has("command")) return Right::shell;
+  const auto name = request.header.string("name");
+  return name && *name && !request.header.has("argv") ? Right::named : Right::exec;
+}
+
+std::string_view named_command_of(const Request& request) {
+  const auto name = request.header.string("name");
+  return name && *name ? **name : std::string_view{};
 }
 
 Made make_exec(const Request& request, Host& host) {
-  auto exec = read_exec(request, *host.caller().role);
+  auto exec = read_exec(request, host);
   if (!exec) return std::unexpected(exec.error());
   return std::make_unique<Exec>(host, request.id, std::move(*exec));
 }

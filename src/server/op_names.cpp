@@ -14,7 +14,9 @@ class NameChange final : public Query {
   NameChange(Host& host, RequestId id, Change change)
       : Query(host, std::move(id)), change_(std::move(change)) {}
 
-  void start() override {
+  /// Not before the message is whole: until then it can be called off, and its client may be gone.
+  void on_message_end() override {
+    begun_ = true;
     run_on_pool(std::move(change_), [this](Result<void> done) {
       if (!done) return fail_with(failure_of(done.error()));
       host_.send(finish_reply(begin_reply(id_)));
@@ -22,11 +24,16 @@ class NameChange final : public Query {
     });
   }
   [[nodiscard]] bool survives_reset() const override { return true; }
-  void on_abort() override {}
-  void on_shutdown() override {}
+  void on_abort() override {
+    if (!begun_) Query::on_abort();
+  }
+  void on_shutdown() override {
+    if (!begun_) Query::on_shutdown();
+  }
 
  private:
   Change change_;
+  bool begun_ = false;
 };
 
 /// `all`: those above it, too, as far as they are empty then.

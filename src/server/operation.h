@@ -63,7 +63,7 @@ struct Caller {
 /// What an operation may ask of the conversation that it belongs to. Loop thread only.
 class Host {
  public:
-  [[nodiscard]] virtual LoopServices& services() = 0;
+  [[nodiscard]] virtual LoopServices& services() const = 0;
   [[nodiscard]] virtual const Caller& caller() const = 0;
   /// For the log.
   [[nodiscard]] virtual const Address& peer() const = 0;
@@ -153,6 +153,10 @@ class Operation {
   /// The client's input has ended behind a complete request; the answer is still wanted.
   enum class EndOfInput : std::uint8_t { finish, gone };
   [[nodiscard]] virtual EndOfInput on_end_of_input() { return EndOfInput::finish; }
+
+  /// A frame of its message is wrong. True where it answers with the failure itself, when what it holds is
+  /// free again; else the host answers, and it is dropped.
+  [[nodiscard]] virtual bool gives_up(const Failure& /*failure*/) { return false; }
 
   /// The daemon stops: an operation that would never end by itself ends now.
   virtual void on_drain() {}

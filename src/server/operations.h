@@ -46,5 +46,7 @@ Made make_mkdir(const Request&, Host&);
 Made make_rmdir(const Request&, Host&);
 Made make_exec(const Request&, Host&);
 Right right_of_exec(const Request&);
+/// With Right::named: the command's name.
+[[nodiscard]] std::string_view named_command_of(const Request&);
 
 }  // namespace ftpd

@@ -37,11 +37,13 @@ class PutBase : public Operation {
   }
   void end_stored(Result<Stored> stored) {
     if (!stored) return end_failed(failure_of(stored.error()));
-    JsonObject reply = begin_reply(id_);
-    add_name(reply, request_.upload.path);
-    reply.add("filesize", stored->size);
-    if (request_.digest) reply.add(name(*request_.digest), *stored->digests.of(*request_.digest));
-    end(finish_reply(std::move(reply)));
+    end(reply_with_name({id_, request_.upload.path, services_.settings->server.max_header},
+                        [&](JsonObject reply) {
+                          reply.add("filesize", stored->size);
+                          if (request_.digest)
+                            reply.add(name(*request_.digest), *stored->digests.of(*request_.digest));
+                          return finish_reply(std::move(reply));
+                        }));
   }
 
   Host& host_;

@@ -90,6 +90,10 @@ class LargePut final : public PutBase {
 
   [[nodiscard]] bool keeps_taking() const override { return busy_ && request_.upload.held && !failure_; }
 
+  [[nodiscard]] bool gives_up(const Failure& failure) override {
+    give_up(failure);
+    return true;
+  }
   void on_abort() override {
     called_off_ = true;
     give_up({.status = Status::aborted, .message = "called off by the client"});

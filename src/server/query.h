@@ -12,6 +12,7 @@ class Query : public Operation {
   Query(Host& host, RequestId id) : host_(host), id_(std::move(id)) {}
 
   void detach() override { job_.abandon(); }
+  [[nodiscard]] bool owed_input() const override { return false; }
   void on_abort() override { fail_with({.status = Status::aborted, .message = "called off by the client"}); }
   void on_shutdown() override {
     fail_with({.status = Status::shutting_down, .message = "the daemon is stopping"});

@@ -3,7 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "net/address.h"
+#include "server/named_command.h"
 #include "server/operations.h"
 #include "server/pacer.h"
 
@@ -24,22 +27,39 @@ void check_listener(const LoadedSettings& loaded, std::size_t index, Problems& p
   const auto role = loaded.settings.roles.find(listen.role);
   if (role == loaded.settings.roles.end() || listen.insecure || address->is_unix() || address->is_loopback())
     return;
-  const Allowed allowed = allowed_by(role->second);
-  if (!allowed.has(Right::exec) && !allowed.has(Right::shell)) return;
+  if (!allowed_by(role->first, loaded.settings).runs_commands()) return;
   problems.push_back(loaded.problem(
       table + ".address",
       fmt::format(
           "role \"{}\" may run commands, and {} can be reached from other machines without encryption; "
-          "take the rights exec and shell from its allow, listen on loopback or unix:, or write "
+          "take the rights exec and shell from its allow and named commands from it, listen on loopback or "
+          "unix:, or write "
           "insecure = true in this [[listen]] to allow it",
           role->first, listen.address)));
 }
 
+void check_commands(const LoadedSettings& loaded, Problems& problems) {
+  for (const auto& [name, command] : loaded.settings.commands) {
+    const std::string table = fmt::format("command.{}", name);
+    if (const auto wrong = check_template(command.argv)) {
+      problems.push_back(loaded.problem(table + ".argv", *wrong));
+    }
+    for (const std::string& role : command.roles) {
+      if (loaded.settings.roles.contains(role)) continue;
+      problems.push_back(loaded.problem(
+          table + ".roles", fmt::format("there is no role \"{}\"; write [role.{}] for it", role, role)));
+    }
+  }
+}
+
 }  // namespace
 
-Allowed allowed_by(const RoleSettings& settings) {
+Allowed allowed_by(std::string_view role, const Settings& settings) {
   Allowed allowed;
-  for (const std::string& word : settings.allow) {
+  for (const auto& [name, command] : settings.commands) {
+    if (std::ranges::find(command.roles, role) != command.roles.end()) allowed.add_named(name);
+  }
+  for (const std::string& word : settings.roles.find(std::string(role))->second.allow) {
     if (const auto right = right_from_name(word)) {
       allowed.add(*right);
     } else {
@@ -58,6 +78,7 @@ void check_rules(const LoadedSettings& loaded, Problems& problems) {
                          fmt::format("\"{}\" is neither a right nor a command; {}", word, allow_words)));
     }
   }
+  check_commands(loaded, problems);
   for (std::size_t i = 0; i < loaded.settings.listen.size(); ++i) check_listener(loaded, i, problems);
 }
 
@@ -78,7 +99,7 @@ std::expected<Roles, Problems> open_roles(const LoadedSettings& loaded) {
     roles.emplace(name,
                   std::make_shared<Role>(Role{.name = name,
                                               .settings = settings,
-                                              .allowed = allowed_by(settings),
+                                              .allowed = allowed_by(name, loaded.settings),
                                               .store = std::move(*store),
                                               .commands = std::make_shared<CommandQueue>(settings.max_exec),
                                               .receiving = pacer(),

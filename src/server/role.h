@@ -37,7 +37,8 @@ void check_rules(const LoadedSettings& loaded, Problems& problems);
 /// Opens every root. The problems name the role's root.
 [[nodiscard]] std::expected<Roles, Problems> open_roles(const LoadedSettings& loaded);
 
-/// The rights that the words of `allow` give; single commands are the operations' own names.
-[[nodiscard]] Allowed allowed_by(const RoleSettings& settings);
+/// What a role that there is may do: the rights of its `allow`, where single commands are the operations'
+/// own names, and the named commands that are given to it.
+[[nodiscard]] Allowed allowed_by(std::string_view role, const Settings& settings);
 
 }  // namespace ftpd

@@ -99,7 +99,7 @@ void TextSession::run_line(std::string_view line) {
   if (!directory) return say(failure_of(directory.error()));
   const bool live = caller.listener->text_reply == TextReply::plain;
   line_ = line;
-  Command command{.argv = shell_argv(line),
+  Command command{.argv = with_runner(*caller.role, shell_argv(line)),
                   .environment = environment_of(*caller.role, {}),
                   .directory = std::move(*directory),
                   .merge = live};

@@ -91,16 +91,21 @@ Result<void> HeldFile::open_file(const Wanted& wanted) {
   if (auto alone = refuse_others(wanted); !alone) return alone;
   name_ = hashed(wanted.path.text());
   auto file = open_beneath(directory_.get(), name_, O_RDWR | file_flags);
+  if (!file && file.error().number == EACCES) {
+    // Killed between the seal, which gave it a mode without our own rights, and the rename. It is ours.
+    if (sys::fchmodat(directory_.get(), name_.c_str(), 0600) != 0)
+      return fail_errno(errno, "open what is held");
+    file = open_beneath(directory_.get(), name_, O_RDWR | file_flags);
+  }
   if (file) {
     struct stat status{};
     if (sys::fstat(file->get(), status) != 0) return fail_errno(errno, "ask what is held");
     if (!S_ISREG(status.st_mode)) return fail(Reason::denied, "what is held in \".ftpd\" is no file");
     file_ = std::move(*file);
     size_ = size_of(status);
-  } else if (file.error().number != ENOENT && file.error().number != EACCES) {
+  } else if (file.error().number != ENOENT) {
     return fail_errno(file.error().number, "open what is held");
   }
-  // EACCES: killed between the seal, which gave it a mode without our own rights, and the rename.
   if (file_ && wanted.offset) return resume(wanted);
   if (wanted.offset.value_or(0) != 0) return other_offset(*wanted.offset, 0);
   return begin_anew();
@@ -152,30 +157,28 @@ Result<void> HeldFile::begin_anew() {
 }
 
 // --- and letting it go ----------------------------------------------------------------------------
-HeldFile::~HeldFile() { static_cast<void>(keep()); }
+HeldFile::~HeldFile() {
+  static_cast<void>(keep());
+  unlock();
+}
 
 int HeldFile::publish(int directory, const char* name, Taken taken) {
   const int number = move_file({directory_.get(), name_.c_str()}, {directory, name}, taken);
-  if (number == 0) remove_directory();
+  if (number == 0) name_.clear();
   return number;
 }
 
 void HeldFile::drop() {
-  if (!directory_) return;
   if (!name_.empty()) static_cast<void>(sys::unlinkat(directory_.get(), name_.c_str(), 0));
-  remove_directory();
+  name_.clear();
 }
 
 std::uint64_t HeldFile::keep() {
-  if (!directory_) return 0;
+  if (name_.empty() || !file_) return 0;
   struct stat status{};
-  const bool known = file_ && sys::fstat(file_.get(), status) == 0;
+  const bool known = sys::fstat(file_.get(), status) == 0;
   if (known && status.st_size == 0) {
     drop();
-    return 0;
-  }
-  if (!file_) {
-    remove_directory();  // unless something is in it
     return 0;
   }
   // A commit that failed may have given it a mode and a time that are none for a file that is held; and
@@ -184,13 +187,14 @@ std::uint64_t HeldFile::keep() {
   const timespec times[2] = {{0, UTIME_OMIT}, {0, UTIME_NOW}};
   static_cast<void>(sys::futimens(file_.get(), times));
   if (known) static_cast<void>(sys::ftruncate(file_.get(), status.st_size));
-  directory_.reset();
   return known ? size_of(status) : size_;
 }
 
-void HeldFile::remove_directory() {
-  // Still locked, so that nobody takes it between here and its end.
+void HeldFile::unlock() {
+  if (!directory_) return;
+  // Still locked, so that nobody takes it between here and its end. It stays if something is in it.
   static_cast<void>(sys::unlinkat(home_.get(), directory_name_.c_str(), AT_REMOVEDIR));
+  name_.clear();
   directory_.reset();
 }
 
@@ -223,32 +227,33 @@ Result<HeldBytes> find_held(int root, const UploadKey& key) {
 
 namespace {
 
-/// When the one file in it was last written; nothing where what is in it is of no use to any upload.
-Result<std::optional<timespec>> last_written(int directory) {
-  std::optional<timespec> written;
+/// When the one file in it was last changed, which no client can set; nothing where what is in it is of no
+/// use to any upload.
+Result<std::optional<timespec>> last_changed(int directory) {
+  std::optional<timespec> changed;
   DirectoryReader reader(directory);
   for (;;) {
     const auto name = reader.next();
     if (!name) return std::unexpected(name.error());
-    if (!*name) return written;
-    if (written || !is_hashed(**name)) return std::nullopt;
+    if (!*name) return changed;
+    if (changed || !is_hashed(**name)) return std::nullopt;
     struct stat status{};
     if (sys::fstatat(directory, (*name)->data(), status, AT_SYMLINK_NOFOLLOW) != 0) {
       return fail_errno(errno, "ask what is held");
     }
     if (!S_ISREG(status.st_mode) || status.st_size == 0) return std::nullopt;
-    written = status.st_mtim;
+    changed = status.st_ctim;
   }
 }
 
-bool is_older(const timespec& time, Duration age) {
+bool is_older(const timespec& time, Duration age, std::chrono::system_clock::time_point now) {
   const auto then = std::chrono::seconds{time.tv_sec} + std::chrono::nanoseconds{time.tv_nsec};
-  return std::chrono::system_clock::now().time_since_epoch() - then > age;
+  return now.time_since_epoch() - then > age;
 }
 
 }  // namespace
 
-std::uint64_t drop_expired_held(int root, Duration age) {
+std::uint64_t drop_expired_held(int root, Duration age, std::chrono::system_clock::time_point now) {
   std::uint64_t gone = 0;
   const auto home = open_home(root);
   if (!home) return gone;
@@ -260,9 +265,9 @@ std::uint64_t drop_expired_held(int root, Duration age) {
     const std::string name{**next};
     const auto directory = open_beneath(home->get(), name, home_directory_flags);
     if (!directory || try_lock(directory->get()) != Lock::taken) continue;
-    const auto written = last_written(directory->get());
-    if (!written) continue;  // can't be judged now
-    if (*written && (age == Duration::zero() || !is_older(**written, age))) continue;
+    const auto changed = last_changed(directory->get());
+    if (!changed) continue;  // can't be judged now
+    if (*changed && (age == Duration::zero() || !is_older(**changed, age, now))) continue;
     // Locked by us: who wants it meanwhile is told that it is busy, or makes it anew.
     if (const auto removed = remove_tree(home->get(), name)) gone += removed->bytes;
   }

@@ -43,14 +43,18 @@ class HeldFile {
   /// Bytes that were thrown away when it was taken.
   [[nodiscard]] std::uint64_t thrown_away() const { return thrown_away_; }
 
-  /// See move_file. The directory goes with it.
+  /// See move_file.
   [[nodiscard]] int publish(int directory, const char* name, Taken taken);
 
-  /// It is not needed any more.
+  /// It is not needed any more: nothing of it stays.
   void drop();
 
-  /// Lets go of it as the destructor does. The bytes that stay.
+  /// Makes it what it has to be to be resumed. The bytes that stay; an empty one does not.
   std::uint64_t keep();
+
+  /// Lets go of it: from here on it may be in another upload's hands. Whoever keeps books of it has closed
+  /// them before.
+  void unlock();
 
  private:
   HeldFile(UniqueFd home, UniqueFd directory, std::string directory_name)
@@ -62,7 +66,6 @@ class HeldFile {
   [[nodiscard]] Result<void> refuse_others(const Wanted& wanted) const;
   [[nodiscard]] Result<void> resume(const Wanted& wanted);
   [[nodiscard]] Result<void> begin_anew();
-  void remove_directory();
 
   UniqueFd home_;
   UniqueFd directory_;  // empty: nothing is left to do
@@ -82,6 +85,6 @@ struct HeldBytes {
 
 /// Removes what is held, in nobody's hands and older than `age` (0: however old it is, it stays), and what
 /// no upload can use. The bytes that are gone.
-std::uint64_t drop_expired_held(int root, Duration age);
+std::uint64_t drop_expired_held(int root, Duration age, std::chrono::system_clock::time_point now);
 
 }  // namespace ftpd

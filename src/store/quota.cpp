@@ -89,14 +89,13 @@ void Quota::Reservation::covers(ino_t file, std::uint64_t size) {
   if (quota_ == nullptr) return;
   const std::lock_guard lock(quota_->mutex_);
   quota_->covered_[file] = size;
-  covered_ = file;
+  covered_ = Covered{file, size};
 }
 
 void Quota::Reservation::uncover(std::uint64_t size) {
   if (!covered_) return;
-  const auto covered = quota_->covered_.find(*covered_);
-  quota_->used_ = sum(less(quota_->used_, covered->second), size);
-  quota_->covered_.erase(covered);
+  quota_->used_ = sum(less(quota_->used_, covered_->size), size);
+  quota_->covered_.erase(covered_->file);
   covered_.reset();
 }
 
@@ -106,7 +105,7 @@ void Quota::Reservation::settle(std::uint64_t replaced) {
     const std::lock_guard lock(quota_->mutex_);
     quota_->reserved_ = less(quota_->reserved_, net());
     if (covered_) {
-      uncover(sum(quota_->covered_.at(*covered_), bytes_));
+      uncover(sum(covered_->size, bytes_));
     } else {
       quota_->used_ = sum(quota_->used_, bytes_);
     }

@@ -58,7 +58,11 @@ class Quota : public std::enable_shared_from_this<Quota> {
     std::shared_ptr<Quota> quota_;  // none: nothing is limited
     std::uint64_t bytes_ = 0;
     std::uint64_t credit_ = 0;  // of bytes_: room that the file which is replaced leaves
-    std::optional<ino_t> covered_;
+    struct Covered {
+      ino_t file;
+      std::uint64_t size;
+    };
+    std::optional<Covered> covered_;
   };
 
   /// Room for `bytes`, of which `replaces` are those of a file that will be replaced.

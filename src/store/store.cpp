@@ -154,9 +154,9 @@ Result<Held> Store::held(const UploadKey& key) const {
   return Held{std::make_shared<const UniqueFd>(std::move(found->file)), found->size};
 }
 
-void Store::drop_expired() const {
+void Store::drop_expired(std::chrono::system_clock::time_point now) const {
   const auto still = quota_->steady();
-  quota_->removed(drop_expired_held(root_.get(), options_.partial_ttl));
+  quota_->removed(drop_expired_held(root_.get(), options_.partial_ttl, now));
 }
 
 Result<Space> Store::space() const {

@@ -118,7 +118,7 @@ class Store : public std::enable_shared_from_this<Store> {
   [[nodiscard]] Result<Held> held(const UploadKey& key) const;
 
   /// Drops unfinished uploads that are older than partial_ttl and in nobody's hands.
-  void drop_expired() const;
+  void drop_expired(std::chrono::system_clock::time_point now = std::chrono::system_clock::now()) const;
 
   /// A file, or a link or special file itself; with `recursive` a directory and all below it.
   /// Reason::is_directory without. Durable stores flush the directory.

@@ -96,13 +96,19 @@ Result<void> Upload::State::publish(const Destination& destination) {
   if (auto moved = renamed(number, request.path); !moved) return moved;
   published = true;
   reserved.settle(*replaced);
+  if (auto* const held = std::get_if<HeldFile>(&file)) held->unlock();
   return {};
 }
 
 void Upload::drop() { state_->drop(); }
 
 void Upload::State::drop() {
-  if (auto* const held = std::get_if<HeldFile>(&file)) held->drop();
+  auto* const held = std::get_if<HeldFile>(&file);
+  if (published || held == nullptr) return;
+  const auto still = store->quota_->steady();
+  held->drop();
+  reserved.release();
+  held->unlock();
 }
 
 // --- the store's side -----------------------------------------------------------------------------

@@ -35,6 +35,7 @@ struct Upload::State {
     if (published || held == nullptr) return;
     const auto still = store->quota_->steady();
     reserved.release(held->keep());
+    held->unlock();
   }
   State(const State&) = delete;
   State& operator=(const State&) = delete;

@@ -91,12 +91,14 @@ def toml_table(title, settings):
     return title + "\n" + "".join(f"{k} = {toml_value(v)}\n" for k, v in settings.items()) + "\n"
 
 
-def make_toml(server, listeners, roles):
+def make_toml(server, listeners, roles, commands):
     text = toml_table("[server]", server)
     for listener in listeners:
         text += toml_table("[[listen]]", listener)
     for name, role in roles.items():
         text += toml_table(f"[role.{name}]", role)
+    for name, command in commands.items():
+        text += toml_table(f"[command.{name}]", command)
     return text
 
 
@@ -111,7 +113,7 @@ class Daemon:
     DEFAULT_ROLE = {"allow": ["read", "write", "exec", "shell"], "durability": "none", "kill_grace": "1s"}
 
     def __init__(self, *, server=None, listen=None, role=None, roles=None, root=None, args=None,
-                 env=None, umask=0o022, nofile=None, expect_listening=True):
+                 commands=None, env=None, umask=0o022, nofile=None, expect_listening=True):
         self.directory = tempfile.mkdtemp(prefix="ftpd-e2e-")
         _directories.append(self.directory)
         self.root = root or os.path.join(self.directory, "root")
@@ -121,7 +123,7 @@ class Daemon:
         all_roles = {"local": {"root": self.root, **self.DEFAULT_ROLE, **(role or {})}, **(roles or {})}
         self.config = os.path.join(self.directory, "ftpd.toml")
         with open(self.config, "w", encoding="utf-8") as file:
-            file.write(make_toml({**self.DEFAULT_SERVER, **(server or {})}, listeners, all_roles))
+            file.write(make_toml({**self.DEFAULT_SERVER, **(server or {})}, listeners, all_roles, commands or {}))
         self.args = ["-c", self.config] if args is None else list(args)
         self.listener_count = len(listeners) if args is None else max(1, self.args.count("-l"))
         self.env = {**os.environ, "FTPD_E2E_SECRET": "not for commands", **(env or {})}

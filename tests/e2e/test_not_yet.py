@@ -2,8 +2,7 @@
 
 from ftpd_harness import DaemonTestCase
 
-LATER_EXEC = [{"command": "touch ran", "pty": {"cols": 80, "rows": 24, "term": "xterm"}},
-              {"name": "flash", "args": []}]
+LATER_EXEC = [{"command": "touch ran", "pty": {"cols": 80, "rows": 24, "term": "xterm"}}]
 LATER_COMMANDS = [{"cmd": "auth", "user": "alice", "token": "x"}]
 
 

@@ -127,6 +127,22 @@ class Checking(SettingsTestCase):
         self.refused_at("[server]\nmax_header = 8192\n", 2, "max_header")
         self.taken('[server]\nmax_header = 8192\n[[listen]]\ndialect = "frame"\n')
 
+    def test_named_commands(self):
+        self.taken('[command.x]\nargv = ["p", "{1}", "a{2}"]\nroles = ["local"]\n')
+        for line, key in (('argv = []', "command.x.argv"), ('argv = ["{1}"]', "command.x.argv"),
+                          ('argv = ["p", "{2}"]', "command.x.argv"), ('argv = "p"', "command.x.argv"),
+                          ('argv = ["p"]; roles = ["nowhere"]', "command.x.roles"),
+                          ('argv = ["p"]; rolls = []', "command.x.rolls")):
+            with self.subTest(line=line):
+                lines = line.split("; ")
+                self.refused_at("[command.x]\n" + "\n".join(lines) + "\n", 1 + len(lines), key)
+        self.refused_at('[command."x y"]\nargv = ["p"]\n', 1, "command")
+        self.refused_at("[command.x]\n", 1, "command.x")
+
+    def test_named_commands_count_as_commands_on_other_addresses(self):
+        self.refused_at('[[listen]]\naddress = "192.0.2.1:1"\n[role.local]\nallow = []\n'
+                        '[command.x]\nargv = ["p"]\nroles = ["local"]\n', 2, "listen")
+
     def test_a_file_that_is_not_there(self):
         done = self.run_ftpd("-c", os.path.join(self.directory, "none.toml"), "--check-config")
         self.assertEqual(done.returncode, 2)

@@ -40,6 +40,10 @@ TEST_CASE("each rule decides as the manual says") {
   Rules run_by_root = all;
   run_by_root.own_uid = 0;
 
+  Allowed flash;
+  flash.add_named("flash");
+  const Rules one_named = rules_of("lab", flash);
+
   struct Row {
     const char* name;
     Rules rules;
@@ -57,6 +61,24 @@ TEST_CASE("each rule decides as the manual says") {
        Verdict::auth_required},
       {"a right that the role has", files, remote, {"put", Right::write}, Verdict::allowed},
       {"a right that the role lacks", files, remote, {"rm", Right::remove}, Verdict::denied},
+      {"a named command by its own roles",
+       one_named,
+       remote,
+       {"exec", Right::named, "flash"},
+       Verdict::allowed},
+      {"another named command", one_named, remote, {"exec", Right::named, "erase"}, Verdict::denied},
+      {"a named command gives no exec", one_named, remote, {"exec", Right::exec}, Verdict::denied},
+      {"every right gives no named command", all, remote, {"exec", Right::named, "flash"}, Verdict::denied},
+      {"a stranger on loopback runs no named command",
+       one_named,
+       loopback_stranger,
+       {"exec", Right::named, "flash"},
+       Verdict::denied},
+      {"no role: authenticate before a named command",
+       nobody,
+       remote,
+       {"exec", Right::named, "flash"},
+       Verdict::auth_required},
       {"read does not give admin", files, remote, {"stats", Right::admin}, Verdict::denied},
       {"exec does not give shell",
        rules_of("local", rights({Right::exec})),
@@ -125,6 +147,7 @@ TEST_CASE("every right but none has a name that leads back to it") {
     CHECK(right_from_name(name(right)) == right);
   }
   CHECK(name(Right::none).empty());
+  CHECK(name(Right::named).empty());
   CHECK(name(Right::remove) == "delete");
   CHECK_FALSE(right_from_name("").has_value());
   CHECK_FALSE(right_from_name("Read").has_value());

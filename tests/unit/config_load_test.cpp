@@ -101,7 +101,13 @@ exec_timeout = "1h"
 kill_grace = "0"
 max_output = 0
 env = { LANG = "C", "A.b" = "" }
+runner = ["nice", "-n", "10"]
+[command.flash]
+argv = ["flash", "{1}"]
+roles = ["lab"]
 )");
+  CHECK(settings.commands ==
+        std::map<std::string, CommandSettings>{{"flash", {.argv = {"flash", "{1}"}, .roles = {"lab"}}}});
   CHECK(settings.roles.at("local") == RoleSettings{});
   CHECK(settings.roles.at("lab") == RoleSettings{.root = "/srv/lab",
                                                  .allow = {"read", "exec", "ping"},
@@ -116,7 +122,8 @@ env = { LANG = "C", "A.b" = "" }
                                                  .exec_timeout = 1h,
                                                  .kill_grace = 0s,
                                                  .max_output = 0,
-                                                 .env = {{"A.b", ""}, {"LANG", "C"}}});
+                                                 .env = {{"A.b", ""}, {"LANG", "C"}},
+                                                 .runner = {"nice", "-n", "10"}});
   const RoleSettings local = parsed("[role.local]\nroot = \"x\"\n").roles.at("local");
   CHECK(local.root == "x");
   CHECK(local.allow == RoleSettings{}.allow);

@@ -45,7 +45,9 @@ TEST_CASE("printed settings parse to the same settings") {
                                          .rate = 1024,
                                          .partial_ttl = 0s,
                                          .max_output = 1,
-                                         .env = {{"A B", "x\ny"}, {"PATH", "/bin"}}};
+                                         .env = {{"A B", "x\ny"}, {"PATH", "/bin"}},
+                                         .runner = {"nice", "a \"b\""}};
+  settings.commands["flash"] = CommandSettings{.argv = {"flash", "{1}"}, .roles = {"lab-1"}};
   check_round_trip(settings);
 }
 

@@ -20,9 +20,9 @@ Problems problems_of(std::string_view toml) {
 }
 
 Allowed allowed(std::vector<std::string> words) {
-  RoleSettings settings;
-  settings.allow = std::move(words);
-  return allowed_by(settings);
+  Settings settings;
+  settings.roles["local"].allow = std::move(words);
+  return allowed_by("local", settings);
 }
 
 std::string role(std::string_view allow) { return "[role.local]\nallow = [" + std::string{allow} + "]\n"; }

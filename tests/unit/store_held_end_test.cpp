@@ -10,11 +10,8 @@ using namespace ftpd::test;
 
 namespace {
 
-void age(const std::string& path, int hours) {
-  struct stat status{};
-  REQUIRE(::stat(path.c_str(), &status) == 0);
-  const timespec times[2] = {{0, UTIME_OMIT}, {status.st_mtim.tv_sec - hours * 3600L, 0}};
-  REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+std::chrono::system_clock::time_point in_hours(int hours) {
+  return std::chrono::system_clock::now() + std::chrono::hours{hours};
 }
 
 }  // namespace
@@ -56,24 +53,45 @@ TEST_CASE("what is held goes when it is too old, and only then") {
   leave(*store, keyed("f"), "0123");
   store->drop_expired();
   CHECK(held_size(*store) == 4);
-  age(held_path(place), 23);
-  store->drop_expired();
+  store->drop_expired(in_hours(23));
   CHECK(held_size(*store) == 4);
-  age(held_path(place), 2);
   {
-    auto upload = begin(*store, keyed("f", 4));  // in somebody's hands
-    store->drop_expired();
+    auto upload = begin(*store, keyed("f", 4));
+    store->drop_expired(in_hours(25));  // in somebody's hands
     CHECK(held_size(*store) == 4);
     CHECK(upload.write(std::string_view("4")).has_value());
   }
-  store->drop_expired();  // it was written to
+  place.open({.partial_ttl = Duration::zero()})->drop_expired(in_hours(25));  // without a limit
   CHECK(held_size(*store) == 5);
-  age(held_path(place), 25);
-  place.open({.partial_ttl = Duration::zero()})->drop_expired();
-  CHECK(held_size(*store) == 5);    // without a limit
-  const auto again = place.open();  // opening a root drops, too
+  store->drop_expired(in_hours(25));
   CHECK(held_directory(place).empty());
   CHECK(held_size(*store) == 0);
+}
+
+TEST_CASE("the time that a client gives a file says nothing of how long it is held") {
+  const Place place;
+  const auto store = place.open({.partial_ttl = std::chrono::hours{24}});
+  for (const time_t time : {time_t{1'000'000'000}, time_t{95'000'000'000}}) {
+    leave(*store, keyed("f"), "0123");
+    // As a process leaves it that is killed between the seal and the rename.
+    const timespec times[2] = {{0, UTIME_OMIT}, {time, 0}};
+    REQUIRE(::utimensat(AT_FDCWD, held_path(place).c_str(), times, 0) == 0);
+    store->drop_expired();
+    CHECK(held_size(*store) == 4);
+    store->drop_expired(in_hours(25));
+    CHECK(held_size(*store) == 0);
+  }
+}
+
+TEST_CASE("what is held is taken up again whatever mode it was given") {
+  const Place place;
+  const auto store = place.open();
+  leave(*store, keyed("f"), "0123");
+  REQUIRE(::chmod(held_path(place).c_str(), 0) == 0);
+  auto upload = begin(*store, keyed("f", 4));
+  CHECK(upload.write(std::string_view("4")).has_value());
+  CHECK(upload.commit().has_value());
+  CHECK(read_file(place.at("f")) == "01234");
 }
 
 TEST_CASE("what no upload can use is dropped, what can't be looked at is not") {
