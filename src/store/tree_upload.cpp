@@ -140,6 +140,7 @@ struct TreeUpload::State {
   UniqueFd target;                         // the directory that was there
   std::uint64_t replaced = 0;              // bytes of the files in it that gave way
   bool many_to_flush = false;
+  bool merging = false;  // names have begun to move, one by one
 
   [[nodiscard]] Result<void> extract_member(TarReader& reader, const TarMember& member);
   [[nodiscard]] Result<void> extract_file(TarReader& reader, const TarMember& member,
@@ -257,6 +258,7 @@ Result<void> TreeUpload::State::merge() {
   TreeMerge merge(tree, target.get(), request.path, request.replace ? Taken::replace : Taken::refuse);
   if (auto fine = merge.check(); !fine) return fine;
   tree.forget_attributes("");
+  merging = true;
   auto moved = merge.move();
   replaced += merge.replaced();
   many_to_flush = merge.moved_below() || tree.has_late_modes();
@@ -314,7 +316,7 @@ Result<TreeStored> TreeUpload::commit() {
     const auto steady = state.store->quota().steady();
     auto appeared = state.appear();
     // After a merge that failed on its way that is too much, until the tree is counted again.
-    if (appeared || state.target || state.tree.is_moved()) {
+    if (appeared || state.merging || state.tree.is_moved()) {
       state.reservation.settle(state.tree.replaced() + state.replaced);
     }
     if (!appeared) return std::unexpected(std::move(appeared.error()));

@@ -28,6 +28,13 @@ std::span<char> buffer_of_thread() {
 
 Result<void> reserve(int file, int mode, std::uint64_t begin, std::uint64_t size) {
   if (begin + size > static_cast<std::uint64_t>(INT64_MAX)) return fail(Reason::too_large, "file too large");
+  // A file system in memory would take all that is free before it finds out that it is too little, and
+  // others would meet a full one meanwhile.
+  struct statfs status{};
+  const bool known = sys::fstatfs(file, status) == 0 && status.f_bsize > 0;
+  if (known && size / static_cast<std::uint64_t>(status.f_bsize) > status.f_bavail) {
+    return fail_errno(ENOSPC, "reserve the room of a file");
+  }
   if (sys::fallocate(file, mode, static_cast<off_t>(begin), static_cast<off_t>(size)) == 0) return {};
   if (errno == EOPNOTSUPP || errno == ENOSYS) return {};
   return fail_errno(errno, "reserve the room of a file");

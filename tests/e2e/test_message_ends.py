@@ -195,8 +195,8 @@ class LongNames(DaemonTestCase):
         encoded = base64.b64encode(name).decode()
         client = self.client()
         for wait in (False, True):
-            client.send_frame({"cmd": "put", "filename_base64": encoded, "parents": True, "digest": "sha256", "id": "i" * 64,
-                               "wait": wait}, TEN)
+            client.send_frame({"cmd": "put", "filename_base64": encoded, "parents": True, "digest": "sha256",
+                               "id": "i" * 64, "wait": wait}, TEN)
             header, _ = self.ok(client.recv_message()[-1])
             self.assertEqual((header["filesize"], header["sha256"], header["id"]),
                              (10, hex_digest("sha256", TEN), "i" * 64))

@@ -7,7 +7,7 @@ from ftpd_harness import DaemonTestCase
 COMMANDS = {
     "show": {"argv": ["printf", "[%s]", "a{1}b", "{2}"], "roles": ["local"]},
     "plain": {"argv": ["echo", "ran"], "roles": ["local"]},
-    "after": {"argv": ["printf", "<%s>", "--", "{1}"], "roles": ["local"]},
+    "after": {"argv": ["sh", "-c", "printf '<%s>' \"$@\"", "--", "{1}"], "roles": ["local"]},
     "others": {"argv": ["echo", "no"], "roles": ["lab"]},
     "nobody": {"argv": ["echo", "no"], "roles": []},
     "input": {"argv": ["cat"], "roles": ["local"]},
@@ -72,6 +72,6 @@ class Runner(DaemonTestCase):
                 self.assertEqual(self.ok(client.request({"cmd": "exec", **how}))[1], b"here\n")
 
     def test_in_the_text_dialect_too(self):
-        with self.daemon.connect() as client:
-            client.sendall(b"echo $RUNNER\nquit\n")
-            self.assertEqual(client.makefile("rb").read(), b"here\n")
+        client = self.client()
+        client.send(b"echo $RUNNER\nquit\n")
+        self.assertEqual(client.recv_until_eof(), b"here\n")
