@@ -68,13 +68,14 @@ bool TextSession::act(const TextLines::Outcome& outcome) {
                         .message = fmt::format("a line has at most {} bytes",
                                                connection_.services().settings->server.max_header)});
       return false;
-    case TextLines::Step::not_text:
-      connection_.send(failure_reply(
-          RequestId{}, {.status = Status::bad_frame,
-                        .message = "neither a frame nor a line of text (UTF-8, no control characters)"}));
-      connection_.services().counters.failures.add();
+    case TextLines::Step::not_text: {
+      const Failure failure{.status = Status::bad_frame,
+                            .message = "neither a frame nor a line of text (UTF-8, no control characters)"};
+      note(failure);
+      connection_.send(failure_reply(RequestId{}, failure));
       connection_.close_after_output("neither frame nor text");
       return false;
+    }
   }
   return false;
 }
@@ -114,13 +115,17 @@ void TextSession::run_line(std::string_view line) {
 
 // --- answers
 
-void TextSession::say(const Failure& failure) {
+void TextSession::note(const Failure& failure) {
   connection_.services().counters.failures.add();
   log::write(log::Level::info, "refused",
              {{"peer", connection_.peer().text()},
               {"cmd", "text"},
               {"error", name(failure.status)},
               {"reason", failure.message}});
+}
+
+void TextSession::say(const Failure& failure) {
+  note(failure);
   reply(failure_line(failure));
 }
 

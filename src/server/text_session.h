@@ -33,6 +33,7 @@ class TextSession final : public Session, public RunOwner {
   /// False: no line, nothing to do now.
   bool act(const TextLines::Outcome& outcome);
   void run_line(std::string_view line);
+  void note(const Failure& failure);
   void say(const Failure& failure);
   void reply(std::string bytes);
   void send_spooled(const Spool& spool);
