@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -25,6 +26,10 @@ class Destination {
   /// The same, and makes the directories that are missing (0755, less the umask).
   [[nodiscard]] static Result<Destination> open_or_make(int root, const RelPath& path, Flush flush);
 
+  Destination(Destination&& other) noexcept = default;
+  Destination& operator=(Destination&& other) noexcept;
+  ~Destination();
+
   [[nodiscard]] int fd() const { return directory_ ? directory_.get() : root_; }
 
   /// May a file take the name? Reason::is_directory, Reason::denied (a link, a special file),
@@ -32,19 +37,23 @@ class Destination {
   /// file in its place, if that has no other name.
   [[nodiscard]] Result<std::uint64_t> check(const RelPath& path, Taken taken) const;
 
-  /// The new name, and the directories that were made, to stable storage.
+  /// The new name to stable storage, and the directories on its way that were made: by us, or by another
+  /// upload that has not flushed them yet.
   [[nodiscard]] Result<void> flush() const;
 
-  /// Removes the directories that were made, unless somebody uses them by now.
+  /// Removes the directories that were made. Those that somebody uses by now are flushed instead.
   void remove_made() const;
 
  private:
-  explicit Destination(int root) : root_(root) {}
-  [[nodiscard]] Result<void> make(const std::string& path, Flush flush);
+  Destination(int root, std::string path, Flush flush) : root_(root), flush_(flush), path_(std::move(path)) {}
+  [[nodiscard]] Result<void> make();
+  void settle_made() const;
 
   int root_;
-  UniqueFd directory_;             // empty: the root
-  std::vector<std::string> made_;  // below the root, outermost first
+  Flush flush_;
+  std::string path_;                       // of the directory, below the root; "." is that itself
+  UniqueFd directory_;                     // empty: the root
+  mutable std::vector<std::string> made_;  // below the root, outermost first; until flushed or removed
 };
 
 }  // namespace ftpd

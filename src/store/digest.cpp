@@ -162,6 +162,8 @@ namespace {
 /// same time. So a digest of a file that was written a moment ago could outlive a further write unseen;
 /// only a file whose time lies a safe number of ticks back shows each later write by a new time.
 constexpr std::chrono::milliseconds settled_after{20};
+/// A file system that knows only whole seconds, or pairs of them, leaves no nanoseconds in a time.
+constexpr std::chrono::milliseconds coarse_settled_after{2001};
 
 const char* attribute(DigestKind kind) {
   return kind == DigestKind::md5 ? "user.ftpd.md5" : "user.ftpd.sha256";
@@ -181,9 +183,10 @@ bool is_settled(const timespec& mtime) {
   // CLOCK_REALTIME, since it is what file times are taken from.
   timespec now{};
   if (::clock_gettime(CLOCK_REALTIME, &now) != 0) return false;
-  if (mtime.tv_sec < now.tv_sec - 1) return true;  // also spares the difference of times far apart
+  if (mtime.tv_sec < now.tv_sec - 3) return true;  // also spares the difference of times far apart
   if (mtime.tv_sec > now.tv_sec) return false;
-  return seconds(now.tv_sec - mtime.tv_sec) + nanoseconds(now.tv_nsec - mtime.tv_nsec) >= settled_after;
+  const auto age = seconds(now.tv_sec - mtime.tv_sec) + nanoseconds(now.tv_nsec - mtime.tv_nsec);
+  return age >= (mtime.tv_nsec == 0 ? coarse_settled_after : settled_after);
 }
 
 std::optional<std::string> kept_digest(int file, DigestKind kind, const struct stat& status) {

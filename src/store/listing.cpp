@@ -46,6 +46,8 @@ namespace {
 
 constexpr int directory_flags = O_RDONLY | O_DIRECTORY | O_NONBLOCK;
 
+bool is_closed(int number) { return number == EACCES || number == EPERM; }
+
 class Lister {
  public:
   explicit Lister(const ListRequest& request)
@@ -77,6 +79,7 @@ class Lister {
       const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
       if (sys::fstatat(directory, (*name)->data(), status, flags) != 0) {
         if (errno == ENOENT) continue;  // it vanished meanwhile
+        if (is_closed(errno) && !prefix.empty()) return {};
         return fail_path(errno, request_.path.text());
       }
       Entry entry = entry_of(status);
@@ -102,6 +105,7 @@ class Lister {
       if (!directory) {
         const int number = directory.error().number;
         if (number == ENOENT || number == ENOTDIR || number == ELOOP) continue;  // gone or replaced
+        if (is_closed(number)) continue;  // an entry like others, but what it holds is not ours to see
         return std::unexpected(directory.error());
       }
       if (auto added = add(directory->get(), path + "/"); !added) return added;

@@ -101,7 +101,6 @@ Result<std::shared_ptr<Store>> Store::open(const std::string& directory, Options
 
   std::shared_ptr<Store> store(new Store(directory, options, std::move(*root)));
   store->in_memory_ = *in_memory;
-  store->staging_->remove_dead();
   store->drop_expired();
   // A root for reading only is fine: an upload tries again and says what is wrong.
   static_cast<void>(store->staging_->prepare());
@@ -155,6 +154,7 @@ Result<Held> Store::held(const UploadKey& key) const {
 }
 
 void Store::drop_expired(std::chrono::system_clock::time_point now) const {
+  staging_->remove_dead();  // of a daemon that shared the root with us
   const auto still = quota_->steady();
   quota_->removed(drop_expired_held(root_.get(), options_.partial_ttl, now));
 }

@@ -35,6 +35,7 @@ constexpr std::size_t longest_path = 2048;
 constexpr unsigned most_bases = 64;
 
 bool is_gone(int number) { return number == ENOENT || number == ENOTDIR || number == ELOOP; }
+bool is_closed(int number) { return number == EACCES || number == EPERM; }
 
 class Counter {
  public:
@@ -62,7 +63,8 @@ class Counter {
   [[nodiscard]] Result<void> visit(const ToVisit& next) {
     auto directory = open_beneath(next.base->directory.get(), next.path, home_directory_flags);
     if (!directory) {
-      if (is_gone(directory.error().number)) return {};  // gone, or replaced by something else
+      const int number = directory.error().number;
+      if (is_gone(number) || is_closed(number)) return {};  // replaced by something else, or not ours to read
       return std::unexpected(std::move(directory.error()));
     }
     if (next.path.size() < longest_path) return add(directory->get(), next, Within::tree);
@@ -89,7 +91,7 @@ class Counter {
       if (within == Within::home && !(**name).starts_with(held_prefix)) continue;
       struct stat status{};
       if (sys::fstatat(directory, (*name)->data(), status, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) {
-        if (errno == ENOENT) continue;
+        if (errno == ENOENT || is_closed(errno)) continue;
         return fail_errno(errno, "count the files below the root");
       }
       if (S_ISREG(status.st_mode)) {

@@ -346,3 +346,18 @@ TEST_CASE("keeping a digest never fails where the file system can't, or the call
   keep_digest(proc.get(), DigestKind::md5, md5_abc, status);
   CHECK_FALSE(kept_digest(proc.get(), DigestKind::md5, status).has_value());
 }
+
+TEST_CASE("a time of whole seconds is old enough only when its clock, perhaps a coarse one, has moved on") {
+  bool in_time = false;
+  while (!in_time) {
+    const timespec before = moment(0);
+    const bool settled = is_settled({before.tv_sec - 1, 0});
+    in_time = moment(0).tv_sec == before.tv_sec;
+    if (in_time) CHECK_FALSE(settled);
+  }
+  const time_t now = moment(0).tv_sec;
+  CHECK(is_settled({now - 1, 1}));
+  CHECK(is_settled({now - 3, 0}));
+  CHECK(is_settled({now - 3600, 0}));
+  CHECK_FALSE(is_settled({now + 60, 0}));
+}

@@ -1,10 +1,13 @@
 // How much one file, and all below a root, may take; and what is told where there is no room.
+#include <sys/fsuid.h>
+
 #include <array>
 #include <cerrno>
 #include <functional>
 #include <thread>
 
 #include "base/unique_fd.h"
+#include "store/tree_size.h"
 #include "unit/store_support.h"
 
 using namespace ftpd;
@@ -52,6 +55,18 @@ UploadRequest keyed(std::string_view name, std::optional<std::uint64_t> offset =
   request.size = size;
   return request;
 }
+
+/// Root may read anything: while this lives, this thread opens files as nobody, if it is root's.
+struct AsNobody {
+  AsNobody() {
+    if (::geteuid() == 0) ::setfsuid(65534);
+  }
+  ~AsNobody() {
+    if (::geteuid() == 0) ::setfsuid(0);
+  }
+  AsNobody(const AsNobody&) = delete;
+  AsNobody& operator=(const AsNobody&) = delete;
+};
 
 }  // namespace
 
@@ -381,4 +396,24 @@ TEST_CASE("wherever a disk is full, it is told what is needed and what is free")
       }
     }
   }
+}
+
+TEST_CASE("a directory that can't be read counts nothing and hinders no upload") {
+  const Place place;
+  const auto store = open_limited(place, 1000);
+  REQUIRE(::chmod(place.at(".ftpd").c_str(), 0755) == 0);
+  std::filesystem::create_directories(place.at("closed"));
+  write_file(place.at("closed/f"), "hidden");
+  write_file(place.at("g"), "seen");
+  const UniqueFd root{::open(place.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  CHECK(tree_size(root.get(), {}) == 10U);
+  for (const mode_t mode : {0000U, 0111U, 0444U}) {
+    CAPTURE(mode);
+    REQUIRE(::chmod(place.at("closed").c_str(), mode) == 0);
+    const AsNobody nobody;
+    const auto size = tree_size(root.get(), {});
+    REQUIRE_MESSAGE(size.has_value(), size.error().text);
+    CHECK(*size == 4);
+  }
+  ::chmod(place.at("closed").c_str(), 0755);
 }

@@ -221,3 +221,19 @@ TEST_CASE("the kind of file system and its free space are known") {
     std::filesystem::remove_all(pattern);
   }
 }
+
+TEST_CASE("what a process staged that died while another lives is removed by that one") {
+  const Place place;
+  const auto store = place.open();
+  auto upload = store->begin_upload(request_for("f"));
+  REQUIRE(upload.has_value());
+  REQUIRE(upload->write(std::string_view("whole")).has_value());
+  const std::string dead = place.at(".ftpd/staging-deadbeef00000000");
+  ::mkdir(dead.c_str(), 0700);
+  write_file(dead + "/0", "half");
+  store->drop_expired();
+  CHECK_FALSE(std::filesystem::exists(dead));
+  CHECK(staging_directories(place) == 1);
+  CHECK(upload->commit().has_value());
+  CHECK(read_file(place.at("f")) == "whole");
+}

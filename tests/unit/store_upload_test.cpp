@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "base/unique_fd.h"
+#include "store/destination.h"
 #include "unit/store_support.h"
 
 using namespace ftpd;
@@ -36,6 +37,26 @@ UploadRequest with_parents(std::string_view name) {
   UploadRequest request = request_for(name);
   request.parents = true;
   return request;
+}
+
+Destination made(int root, std::string_view name) {
+  auto destination = Destination::open_or_make(root, path(name), Flush::yes);
+  REQUIRE_MESSAGE(destination.has_value(), destination.error().text);
+  return std::move(*destination);
+}
+
+/// How many directories it flushes.
+int flushes_of(const Destination& destination) {
+  static std::atomic<int> flushes;
+  flushes = 0;
+  sys::set_fault_hook([](const char* call) {
+    if (std::string_view(call) == "fsync") ++flushes;
+    return 0;
+  });
+  const auto flushed = destination.flush();
+  sys::set_fault_hook(nullptr);
+  REQUIRE_MESSAGE(flushed.has_value(), flushed.error().text);
+  return flushes;
 }
 
 }  // namespace
@@ -354,4 +375,36 @@ TEST_CASE("an error of the disk reaches the caller of a pipe's write") {
   }
   CHECK(upload->written() == 0);
   CHECK(*upload->write_from_pipe(from.get(), 3) == 3);
+}
+
+TEST_CASE("what is stored in a directory that another upload has just made is flushed up to the root") {
+  const Place place;
+  ::mkdir(place.root.c_str(), 0755);
+  const UniqueFd root{::open(place.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  const Destination maker = made(root.get(), "a/b/f");
+  const Destination finder = made(root.get(), "a/b/g");
+  CHECK(flushes_of(finder) == 3);
+  CHECK(flushes_of(made(root.get(), "h")) == 1);  // the root is all that it depends on
+  SUBCASE("until that one has flushed them") { CHECK(flushes_of(maker) == 3); }
+  SUBCASE("until that one gave up, and left what is used") {
+    write_file(place.at("a/b/g"), "x");
+    maker.remove_made();
+    CHECK(std::filesystem::exists(place.at("a/b/g")));
+  }
+  SUBCASE("until that one gave up, and removed them") {
+    maker.remove_made();
+    CHECK_FALSE(std::filesystem::exists(place.at("a")));
+    std::filesystem::create_directories(place.at("a/b"));
+  }
+  CHECK(flushes_of(made(root.get(), "a/b/i")) == 1);
+}
+
+TEST_CASE("a directory that was renamed before its maker has flushed it is flushed all the same") {
+  const Place place;
+  ::mkdir(place.root.c_str(), 0755);
+  const UniqueFd root{::open(place.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  const Destination maker = made(root.get(), "a/b/f");
+  std::filesystem::rename(place.at("a"), place.at("other"));
+  CHECK(maker.flush().has_value());
+  CHECK(flushes_of(made(root.get(), "other/b/g")) == 1);
 }
