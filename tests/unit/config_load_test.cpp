@@ -251,7 +251,7 @@ TEST_CASE("an unknown table is told with its near miss or the list of tables") {
   CHECK(errors("[sever]\nworkers = 1\n") == "ftpd.toml:1: sever: unknown table, did you mean \"server\"?\n");
   CHECK(errors("[[listener]]\n") == "ftpd.toml:1: listener: unknown table, did you mean \"listen\"?\n");
   CHECK(errors("[network]\n") ==
-        "ftpd.toml:1: network: unknown table, allowed: [server], [[listen]], [role.NAME]\n");
+        "ftpd.toml:1: network: unknown table, allowed: [server], [[listen]], [role.NAME], [command.NAME]\n");
 }
 
 TEST_CASE("a table in the wrong shape is told") {
