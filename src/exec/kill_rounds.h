@@ -24,12 +24,13 @@ class Signalled {
 /// A tree that forks faster than it can be read gives up long before this.
 inline constexpr int max_kill_rounds = 200;
 
-/// Reads the table and kills what `choose(table)` returns, again and again until it returns nothing
-/// new: a process that has a SIGKILL pending can't fork any more (fork(2)), so what a reading missed
-/// was forked by something new in it.
+/// Reads the table and kills what `choose(table)` returns, again and again until it has returned nothing
+/// new twice: a process that has a SIGKILL pending can't fork any more (fork(2)), so what a reading missed
+/// was forked by something new in it; but one reading alone can miss a chain whose links die as they fork.
 template <class Choose>
 void kill_rounds(Choose choose) {
   Signalled signalled;
+  int without_news = 0;
   for (int round = 0; round < max_kill_rounds; ++round) {
     const auto table = ProcessTable::read();
     if (!table) return;
@@ -39,7 +40,8 @@ void kill_rounds(Choose choose) {
       table->signal(process, SIGKILL);
       news = true;
     }
-    if (!news) return;
+    without_news = news ? 0 : without_news + 1;
+    if (without_news == 2) return;
   }
 }
 
